@@ -1,0 +1,80 @@
+# Needs Go 1.26 and make; the race detector also needs a C compiler, which `make test`
+# installs where it may. Modules come through the Go proxy.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+VERSION ?= dev
+
+# Debian packages that tests use beside Go and a C compiler. At present there are none:
+# what a test talks to, it brings along.
+DEBIAN_PACKAGES ?=
+
+# The most that a package's tests may take, on a slow machine with the race detector on.
+TEST_TIMEOUT ?= 20m
+
+# What each of the eight clients of `make mem` sends and fetches.
+TANDEM_MEM_BYTES ?= 1073741824
+
+# 1: a test that skips, and anything that set-up had to leave out, is a failure.
+TANDEM_TEST_ALL ?= 0
+export TANDEM_TEST_ALL
+
+# Tests must never ask a cloud for credentials.
+export AWS_EC2_METADATA_DISABLED := true
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build ./tandem
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o tandem ./cmd/tandem
+
+.PHONY: check
+check: ## Everything that can be said of the code without running it
+	@unformatted=$$(gofmt -l cmd internal); test -z "$$unformatted" || { echo "gofmt -w these:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags failpoint ./...
+	$(GO) fix -diff ./...
+	$(GO) mod tidy -diff
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags failpoint ./...
+	$(GO) test -count=1 ./internal/archtest
+
+# The steps of `make test`. With TANDEM_TEST_ALL=1 the run is verbose, to see what was
+# skipped; of a run that passed, only each package's own line is shown.
+.PHONY: test
+test: setup ## Run every test, end to end ones included, with the race detector
+	@race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
+	run() { $(GO) test $$race -timeout $(TEST_TIMEOUT) -skip '^TestMemory' "$$@" ./...; }; \
+	if [ "$(TANDEM_TEST_ALL)" != 1 ]; then run; exit; fi; \
+	log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	if ! run -count=1 -v 2>&1 | tee "$$log" | grep --line-buffered -E '^(ok|\?|FAIL)[[:space:]]'; then \
+		grep -vE '^ *(=== |--- PASS)' "$$log"; exit 1; \
+	fi; \
+	if grep -E '^ *--- SKIP' "$$log"; then echo "these were skipped, and TANDEM_TEST_ALL=1 lets nothing be left out"; exit 1; fi
+
+# Installs what tests need, where it may; names what it leaves out, where it may not.
+.PHONY: setup
+setup:
+	@missing=(); \
+	command -v "$$($(GO) env CC)" >/dev/null || missing+=(gcc libc6-dev); \
+	for p in $(DEBIAN_PACKAGES); do dpkg -s "$$p" >/dev/null 2>&1 || missing+=("$$p"); done; \
+	if [ $${#missing[@]} -eq 0 ]; then exit; fi; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	install() { $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$$@" >/dev/null; }; \
+	if command -v apt-get >/dev/null && install "$${missing[@]}"; then echo "installed: $${missing[*]}"; exit; fi; \
+	echo "left out, for these packages could not be installed: $${missing[*]}"; \
+	case " $${missing[*]} " in *" gcc "*) echo "without a C compiler the race detector is off";; esac; \
+	[ "$(TANDEM_TEST_ALL)" != 1 ]
+
+.PHONY: mem
+mem: ## Measure the gateway's memory under eight clients, TANDEM_MEM_BYTES each way (default 1 GiB)
+	TANDEM_MEM_BYTES=$(TANDEM_MEM_BYTES) $(GO) test ./internal/e2e -run '^TestMemory' -count=1 -v -timeout 60m
+
+.PHONY: docs
+docs: ## Write anew what in the documents comes from the code
+	$(GO) test -count=1 ./cmd/tandem -run '^TestReadme' -update

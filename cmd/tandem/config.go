@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gnew/tandem/internal/config"
+)
+
+func newConfig(env environment) *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check or show the configuration", Long: "Check or show the configuration.\n" + exitHelp}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "check",
+		Short: "Say what is wrong with the configuration",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := config.Load(env.getenv)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(env.stdout, "The configuration is right: %d region(s), listening on %s.\n", len(cfg.Regions), cfg.Address())
+			return nil
+		},
+	}, newConfigShow(env))
+	return cmd
+}
+
+func newConfigShow(env environment) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show every variable with its value; secrets are masked",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := config.Load(env.getenv)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return failed(json.NewEncoder(env.stdout).Encode(cfg.Settings()))
+			}
+			t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "VARIABLE\tVALUE\tSOURCE\tALLOWED")
+			for _, s := range cfg.Settings() {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.Value, s.Source, s.Allowed)
+			}
+			return failed(t.Flush())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,97 @@
+// Command tandem is a multi-region object gateway, and the tool to operate it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes, which the help lists.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+	exitUnreachable
+)
+
+const exitHelp = `
+Exit codes:
+  0  done
+  1  it failed
+  2  the command line or the configuration is wrong
+  3  the gateway cannot be reached, or it refused`
+
+// exitError is an error with the code to exit with.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// environment is what a command may use of the process.
+type environment struct {
+	getenv         func(string) (string, bool)
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	env := environment{getenv: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(run(ctx, os.Args[1:], env))
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(env.stderr, "tandem:", err)
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return exitUsage
+}
+
+func newRoot(env environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tandem",
+		Short: "A multi-region object gateway",
+		Long: `Tandem puts one endpoint in front of two or more S3 regions: writes go to the active
+region and are replicated to the others, reads fall back when the active fails.
+` + exitHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newServe(env), newStatus(env), newConfig(env), newJournal(env), newVersion(env), newRegionServer(env))
+	return root
+}
+
+// failed makes err exit with exitFailed, where it says no other code.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*exitError](err); ok {
+		return err
+	}
+	return &exitError{exitFailed, err}
+}

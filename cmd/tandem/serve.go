@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/gnew/tandem/internal/app"
+	"github.com/gnew/tandem/internal/config"
+	"github.com/gnew/tandem/internal/region/localregion"
+)
+
+// regionServer is the hidden command that serves an embedded region.
+const regionServer = "region-server"
+
+func newServe(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: `Run the gateway until SIGTERM or Ctrl-C, then drain.
+
+Everything is configured by environment variables; "tandem config show" lists them.
+With none of them set, two embedded regions under data/regions are used.
+` + exitHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(env.getenv)
+			if err != nil {
+				return err
+			}
+			executable, err := os.Executable()
+			if err != nil {
+				return failed(fmt.Errorf("find this program's file: %w", err))
+			}
+			var a *app.App
+			a, err = app.New(cmd.Context(), cfg, app.Options{
+				RegionCommand: []string{executable, regionServer},
+				Started:       func(url string) { greet(env.stdout, url, a) },
+				Logger:        newLogger(env.stderr, cfg),
+			})
+			if err != nil {
+				return failed(err)
+			}
+			return failed(a.Run(cmd.Context()))
+		},
+	}
+}
+
+// greet says what runs, and what to try.
+func greet(w io.Writer, url string, a *app.App) {
+	fmt.Fprintf(w, "Tandem serves %s\n", url)
+	a.Describe(w)
+	fmt.Fprintf(w, `Try:
+  curl -X PUT --data-binary @README.md -H "Content-Type: text/markdown" %[1]s/objects/docs/readme.md
+  curl -s %[1]s/objects/docs/readme.md -o out.md && cmp README.md out.md
+  curl -s %[1]s/replication/docs/readme.md
+  tandem status
+`, url)
+}
+
+func newLogger(w io.Writer, cfg config.Config) *slog.Logger {
+	format := cfg.LogFormat
+	if format == config.LogAuto {
+		format = config.LogJSON
+		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			format = config.LogText
+		}
+	}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if format == config.LogText {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+func newRegionServer(env environment) *cobra.Command {
+	return &cobra.Command{
+		Use:    regionServer + " DIR",
+		Short:  "Serve an embedded region (the gateway starts this itself)",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// The parent decides when this ends, by closing stdin.
+			return failed(localregion.Serve(cmd.Context(), env.stdin, env.stdout, env.stderr, args[0]))
+		},
+	}
+}

@@ -1,0 +1,321 @@
+// Package app is the composition root: New builds a gateway from its
+// configuration, Run runs it. The command, the tests and nothing else use it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gnew/tandem/internal/config"
+	"github.com/gnew/tandem/internal/disk"
+	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/journal/sqlite"
+	"github.com/gnew/tandem/internal/reconcile"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/region/localregion"
+	"github.com/gnew/tandem/internal/replicate"
+	"github.com/gnew/tandem/internal/restapi"
+	"github.com/gnew/tandem/internal/server"
+	"github.com/gnew/tandem/internal/settle"
+)
+
+// Options are what a configuration does not hold.
+type Options struct {
+	// RegionCommand is the argv with which an embedded region's process is started.
+	// Required where one is configured.
+	RegionCommand []string
+	// Started is told once the gateway serves, with its URL. Default: nobody.
+	Started func(url string)
+	// Logger is required.
+	Logger *slog.Logger
+}
+
+// App is a gateway that can be run once.
+type App struct {
+	cfg        config.Config
+	opt        Options
+	journal    *sqlite.Journal
+	locals     []*localregion.Region
+	regions    []*region.Region
+	gateway    *gateway.Gateway
+	replicator *replicate.Replicator
+	settler    *settle.Settler
+	attacher   *reconcile.Attacher
+	api        *restapi.API
+	// notReady is why /readyz says no, nil where it says yes.
+	notReady atomic.Pointer[error]
+}
+
+var (
+	errStarting = errors.New("the gateway is starting")
+	errDraining = errors.New("the gateway is draining")
+)
+
+// New opens the journal and builds everything; it starts nothing but the journal's
+// writer. Run closes what New has opened.
+func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error) {
+	a := &App{cfg: cfg, opt: opt}
+	a.notReady.Store(&errStarting)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	spoolDir := filepath.Join(cfg.DataDir, "spool")
+	if err := os.MkdirAll(spoolDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	// The lock comes first: whoever does not own the journal touches nothing.
+	a.journal, err = sqlite.Open(ctx, sqlite.Config{Path: cfg.DatabasePath, Logger: opt.Logger, Metrics: sqlite.NewMetrics(registry)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.journal.Close())
+		}
+	}()
+	if err := a.buildRegions(ctx, region.NewMetrics(registry)); err != nil {
+		return nil, err
+	}
+	state, err := a.epoch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.buildCore(state, spoolDir, registry); err != nil {
+		return nil, err
+	}
+	if err := a.attacher.Attach(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.buildFront(registry)
+}
+
+// buildRegions makes a client for each region, and the process behind it where the
+// region is embedded.
+func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
+	for _, c := range a.cfg.Regions {
+		rc := region.Config{
+			Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+			ForcePathStyle: c.ForcePathStyle, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
+		}
+		if c.Embedded() {
+			dir, err := filepath.Abs(c.EmbeddedDir)
+			if err != nil {
+				return fmt.Errorf("region %s: %w", c.Name, err)
+			}
+			local, err := localregion.New(localregion.Config{
+				Name: c.Name, Dir: dir, Bucket: c.Bucket, Command: a.opt.RegionCommand, Logger: a.opt.Logger,
+			})
+			if err != nil {
+				return fmt.Errorf("region %s: %w", c.Name, err)
+			}
+			a.locals = append(a.locals, local)
+			rc.Endpoint, rc.S3Region, rc.CheckKey = local.Endpoint(), local.S3Region(), local.CheckKey
+			rc.AccessKey, rc.SecretKey = local.Credentials()
+		}
+		r, err := region.New(ctx, rc)
+		if err != nil {
+			return err
+		}
+		a.regions = append(a.regions, r)
+	}
+	return nil
+}
+
+// epoch is the journal's; the configuration decides only the first.
+func (a *App) epoch(ctx context.Context) (journal.State, error) {
+	state, err := a.journal.State(ctx)
+	if err != nil {
+		return state, err
+	}
+	if state.Epoch == 0 {
+		return a.journal.BeginEpoch(ctx, 0, a.cfg.ActiveRegion)
+	}
+	if !slices.ContainsFunc(a.regions, func(r *region.Region) bool { return r.Name() == state.Active }) {
+		return state, fmt.Errorf("the journal says that region %q is active, and it is not configured: configure it (its variables are in the README), or use another DATABASE_URL", state.Active)
+	}
+	if state.Active != a.cfg.ActiveRegion {
+		a.opt.Logger.WarnContext(ctx, "the journal's active region is used, not ACTIVE_REGION", "active", state.Active, "configured", a.cfg.ActiveRegion)
+	}
+	return state, nil
+}
+
+func (a *App) buildCore(state journal.State, spoolDir string, registry *prometheus.Registry) (err error) {
+	guard := disk.NewGuard(a.cfg.DataDir, a.cfg.MinFreeBytes)
+	a.gateway, err = gateway.New(gateway.Config{
+		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: state,
+		AllowStaleReads: a.cfg.StaleReads == config.StaleReadsServe, MaxObjectBytes: a.cfg.MaxObjectBytes,
+		AnswerTimeout: 2 * a.cfg.RegionTimeout, DoubtWindow: a.cfg.DoubtWindow, SpoolDir: spoolDir,
+		AdmitWrite: guard.Check,
+		Committed:  func() { a.replicator.Wake() },
+		Unsettled:  func(string) { a.settler.Wake() },
+		Logger:     a.opt.Logger, Metrics: gateway.NewMetrics(registry),
+	})
+	if err != nil {
+		return err
+	}
+	a.settler, err = settle.New(settle.Config{
+		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
+		Settled: func() { a.replicator.Wake() }, Logger: a.opt.Logger, Metrics: settle.NewMetrics(registry),
+	})
+	if err != nil {
+		return err
+	}
+	a.replicator, err = replicate.New(replicate.Config{
+		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
+		Workers: a.cfg.ReplicationWorkers, DoubtWindow: a.cfg.DoubtWindow,
+		SourceChanged: func(key string) {
+			a.gateway.Distrust(key)
+			a.settler.Wake()
+		},
+		Logger: a.opt.Logger, Metrics: replicate.NewMetrics(registry),
+	})
+	if err != nil {
+		return err
+	}
+	registry.MustRegister(&replicate.LagCollector{Journal: a.journal, Bucket: a.cfg.Bucket, Regions: a.gateway.Regions()})
+	a.attacher = &reconcile.Attacher{
+		Bucket: a.cfg.Bucket, Regions: activeFirst(a.regions, state.Active), Journal: a.journal,
+		Compared: a.gateway.SetCompared, Logger: a.opt.Logger,
+	}
+	return nil
+}
+
+func activeFirst(regions []*region.Region, active string) []*region.Region {
+	ordered := slices.Clone(regions)
+	slices.SortStableFunc(ordered, func(x, y *region.Region) int {
+		switch active {
+		case x.Name():
+			return -1
+		case y.Name():
+			return 1
+		}
+		return 0
+	})
+	return ordered
+}
+
+func (a *App) buildFront(registry *prometheus.Registry) (err error) {
+	var tokens []string
+	for _, t := range a.cfg.APITokens {
+		tokens = append(tokens, t.Secret)
+	}
+	a.api, err = restapi.New(restapi.Config{
+		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
+		Ready:        func() error { return *a.notReady.Load() },
+		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
+		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Logger:         a.opt.Logger, Metrics: restapi.NewMetrics(registry),
+	})
+	return err
+}
+
+// regionStartTimeout is how long embedded regions may take to serve.
+const regionStartTimeout = 30 * time.Second
+
+// Run serves until ctx ends, drains, stops what it started in the opposite order,
+// and closes the journal last: no request to a region is under way any more when its
+// lock is given up.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.journal.Close()) }()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Address())
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	// What serves requests outlives ctx by the drain.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	regions, stopRegions := context.WithCancel(context.WithoutCancel(ctx))
+	var locals, workers errgroup.Group
+	for _, l := range a.locals {
+		locals.Go(func() error { return l.Run(regions) })
+	}
+	defer func() {
+		stopRegions()
+		err = errors.Join(err, locals.Wait())
+	}()
+	defer func() {
+		stopBackground()
+		err = errors.Join(err, workers.Wait())
+	}()
+	if err := a.start(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	failed := make(chan struct{}, 4)
+	for _, run := range []func(context.Context) error{a.gateway.Run, a.settler.Run, a.replicator.Run, a.attacher.Compare} {
+		workers.Go(func() error {
+			err := run(background)
+			if err != nil {
+				failed <- struct{}{}
+			}
+			return err
+		})
+	}
+	return a.serve(ctx, listener, failed)
+}
+
+// start waits for the embedded regions and loads what must be known before the
+// first read.
+func (a *App) start(ctx context.Context) error {
+	starting, cancel := context.WithTimeout(ctx, regionStartTimeout)
+	defer cancel()
+	for _, l := range a.locals {
+		if err := l.WaitReady(starting); err != nil {
+			return err
+		}
+	}
+	return a.gateway.LoadDirty(ctx)
+}
+
+func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan struct{}) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-failed:
+			cancel(errors.New("a part of the gateway has failed"))
+		case <-ctx.Done():
+		}
+	}()
+	var ready error
+	a.notReady.Store(&ready)
+	if a.opt.Started != nil {
+		a.opt.Started("http://" + listener.Addr().String())
+	}
+	return server.Run(ctx, server.Config{
+		Listener: listener, Handler: a.api, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
+		Draining: func() { a.notReady.Store(&errDraining) },
+	})
+}
+
+// Describe writes what was set up, for people.
+func (a *App) Describe(w io.Writer) {
+	for _, s := range a.gateway.Regions() {
+		role := "replica"
+		if s == a.gateway.State().Active {
+			role = "active"
+		}
+		i := slices.IndexFunc(a.cfg.Regions, func(c config.Region) bool { return c.Name == s })
+		c := a.cfg.Regions[i]
+		where := a.regions[i].Endpoint()
+		if c.Embedded() {
+			where = "embedded, in " + c.EmbeddedDir
+		}
+		fmt.Fprintf(w, "  %-10s %-8s bucket %s, %s\n", s, role, c.Bucket, where)
+	}
+	if len(a.cfg.Regions) == 1 {
+		fmt.Fprintln(w, "  one region only: nothing is replicated (set SECONDARY_S3_* for a second)")
+	}
+}

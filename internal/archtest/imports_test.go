@@ -1,0 +1,178 @@
+package archtest_test
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// knows lists, for each package, all of the module that it may import outside its
+// tests. A package that is not here is in nobody's way yet: give it its line.
+var knows = map[string]struct {
+	imports []string
+	reason  string
+}{
+	"cmd/tandem": {
+		[]string{"internal/app", "internal/config", "internal/region/localregion", "internal/journal/sqlite"},
+		"commands read the configuration and run the app; localregion is the body of the hidden command that an embedded region's " +
+			"process runs, and a backup copies a SQLite file, which no contract promises",
+	},
+	"internal/app": {
+		[]string{
+			"internal/config", "internal/disk", "internal/gateway", "internal/journal", "internal/journal/sqlite", "internal/reconcile",
+			"internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/server", "internal/settle",
+		},
+		"the composition root knows everybody, the leaves excepted: it decides nothing that needs them",
+	},
+	"internal/restapi": {
+		[]string{"internal/gateway", "internal/s3op"},
+		"a front that reads rows or asks regions by itself has freshness rules of its own, and two fronts then answer differently",
+	},
+	"internal/gateway": {
+		[]string{"internal/failpoint", "internal/journal", "internal/region", "internal/route", "internal/s3op"},
+		"the core knows contracts: neither SQL nor the clients' protocol",
+	},
+	"internal/replicate": {
+		[]string{"internal/failpoint", "internal/journal", "internal/region", "internal/s3op"},
+		"workers know the queue and the regions, and nothing of the requests that filled it",
+	},
+	"internal/settle":    {[]string{"internal/journal", "internal/region"}, "it reads a region and tells the journal; Decide has the rules"},
+	"internal/reconcile": {[]string{"internal/journal", "internal/region", "internal/s3op"}, "it compares what those two say"},
+	"internal/route":     {[]string{"internal/journal"}, "a plan is made of rows and of nothing else"},
+	"internal/region":    {[]string{"internal/s3op"}, "the way to a region decides nothing, so it knows nobody who does"},
+	"internal/region/localregion": {
+		nil, "to the rest of the program it is an endpoint like any other; nothing of ours can leak into that process",
+	},
+	"internal/region/regiontest": {
+		[]string{"internal/region"}, "its suite asks regions through their client",
+	},
+	"internal/journal":        {nil, "a contract is at the bottom"},
+	"internal/journal/sqlite": {[]string{"internal/journal"}, "an implementation knows its contract"},
+	"internal/journal/journaltest": {
+		[]string{"internal/journal"}, "the suite must fit every implementation, so it knows none",
+	},
+	"internal/config":    {nil, "settings are read before anything else exists, and handed on as fields"},
+	"internal/disk":      {[]string{"internal/s3op"}, "a leaf beside the vocabulary of errors"},
+	"internal/server":    {nil, "listening and draining are the same whatever is served"},
+	"internal/failpoint": {nil, "a leaf"},
+	"internal/s3op":      {nil, "the vocabulary is at the very bottom"},
+}
+
+func TestEachPackageImportsOnlyWhatItMayKnow(t *testing.T) {
+	for _, f := range source(t) {
+		rule, ok := knows[f.pkg]
+		if f.test || !ok {
+			continue
+		}
+		for _, imported := range f.imports {
+			if isOurs(imported) && !slices.Contains(rule.imports, imported) {
+				t.Errorf("%s imports %s; %s may import %v: %s", f.name, imported, f.pkg, rule.imports, rule.reason)
+			}
+		}
+	}
+}
+
+func TestEveryPackageOfTheBinaryHasItsImportRule(t *testing.T) {
+	for _, pkg := range reachable(source(t)) {
+		if _, ok := knows[pkg]; !ok {
+			t.Errorf("%s has no line in the table: say what it may import, and why", pkg)
+		}
+	}
+}
+
+func TestTheRegionInMemorySharesNoCodeWithTheClient(t *testing.T) {
+	for _, f := range source(t) {
+		isSuite := strings.HasPrefix(path.Base(f.name), "conformance")
+		if f.pkg == "internal/region/regiontest" && !f.test && !isSuite && slices.ContainsFunc(f.imports, isOurs) {
+			t.Errorf("%s imports a package of ours: a region that shares code with its client shares its mistakes", f.name)
+		}
+	}
+}
+
+// usedBy says who may import a package, tests included.
+var usedBy = []struct {
+	imported []string
+	by       []string
+	reason   string
+}{
+	{
+		[]string{"internal/app"},
+		[]string{"cmd/tandem", "internal/app", "internal/e2e", "internal/sim"},
+		"what needs the whole gateway is a command or a test of the whole",
+	},
+	{
+		[]string{"internal/config"},
+		[]string{"cmd/tandem", "internal/app", "internal/config", "internal/e2e", "internal/sim"},
+		"packages are configured by fields, so that a test needs no environment",
+	},
+	{
+		[]string{"internal/journal/sqlite"},
+		[]string{"internal/app", "cmd/tandem", "internal/journal/sqlite", "internal/e2e", "internal/sim", "tests"},
+		"only the composition root chooses an implementation",
+	},
+	{
+		[]string{"internal/region/localregion"},
+		[]string{"internal/app", "cmd/tandem", "internal/region/localregion", "internal/e2e", "tests"},
+		"only the composition root chooses an implementation",
+	},
+	{
+		[]string{"database/sql", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/..."},
+		[]string{"internal/journal/sqlite", "internal/e2e"},
+		"SQL stays in the implementation of the journal",
+	},
+	{
+		[]string{"github.com/versity/versitygw/..."},
+		[]string{"internal/region/localregion"},
+		"the server of embedded regions runs in a process of its own, and nowhere else",
+	},
+	{
+		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."},
+		[]string{"internal/region", "internal/region/localregion", "internal/region/regiontest", "internal/e2e"},
+		"requests to regions leave through one client, which sends each once (regiontest only proves itself against the SDK)",
+	},
+	{
+		[]string{"github.com/spf13/cobra"},
+		[]string{"cmd/tandem"},
+		"only commands parse a command line",
+	},
+	{
+		[]string{"log"},
+		nil,
+		"log lines go through the *slog.Logger that was passed in",
+	},
+}
+
+func TestImplementationsAndLibrariesStayInTheirRooms(t *testing.T) {
+	for _, f := range source(t) {
+		for _, rule := range usedBy {
+			if matches(rule.by, f.pkg) || f.test && matches(rule.by, "tests") {
+				continue
+			}
+			for _, imported := range f.imports {
+				if matches(rule.imported, imported) {
+					t.Errorf("%s imports %s, which only %v may: %s", f.name, imported, rule.by, rule.reason)
+				}
+			}
+		}
+	}
+}
+
+func TestNothingForTestsReachesTheBinary(t *testing.T) {
+	files := source(t)
+	inBinary := reachable(files)
+	onlyForTests := []string{
+		"testing/...", "net/http/httptest", "github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...",
+		"internal/region/regiontest", "internal/journal/journaltest", "internal/archtest", "internal/e2e/...", "internal/sim/...",
+	}
+	for _, f := range files {
+		if f.test || !slices.Contains(inBinary, f.pkg) {
+			continue
+		}
+		for _, imported := range f.imports {
+			if matches(onlyForTests, imported) {
+				t.Errorf("%s imports %s, and is in the binary", f.name, imported)
+			}
+		}
+	}
+}

@@ -1,0 +1,158 @@
+// Package config is the configuration of the gateway: one struct, read from
+// environment variables, with every mistake reported at once.
+//
+// A single table (variables) names each variable once, with its default, what it
+// accepts and what it is for. Reading, checking, masking of secrets, the output of
+// "tandem config show" and the reference in the documentation all come from it,
+// so they cannot disagree.
+//
+// Loading opens no file and resolves no name: whether a folder can be written or a
+// bucket exists is for the part that uses it to find out.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what the gateway runs with. Load fills every field and checks it;
+// a Config made by hand is not checked. Sizes are in bytes; paths that are not absolute
+// start from the working directory. It is a plain value: safe to share as long as
+// nobody changes its slices.
+type Config struct {
+	ListenAddress string // LISTEN_ADDRESS: an IP address or host name, without a port
+	Port          int    // PORT: 0 to 65535; 0 means any free port
+
+	DataDir      string // DATA_DIR: holds the index and, by default, the embedded regions
+	DatabasePath string // DATABASE_URL: the SQLite file of the journal and index; a path, never a URL
+
+	Bucket       string   // BUCKET: the one bucket that clients see; each region maps it to Region.Bucket
+	Regions      []Region // in configured order, at least one; the first is the primary
+	ActiveRegion string   // ACTIVE_REGION: which of Regions is active in a new journal
+	FailoverMode FailoverMode
+
+	PresignExpires time.Duration // PRESIGN_EXPIRES: whole seconds, 1 s to 7 days
+
+	AdminToken string  `json:"-"` // ADMIN_TOKEN: opens everything; empty means none, which only a loopback listener may have
+	APITokens  []Token // API_TOKENS: open objects and replication states; names and secrets are unique
+
+	MaxObjectBytes int64 // MAX_OBJECT_BYTES: the largest object accepted
+	MaxJSONBytes   int64 // MAX_JSON_BYTES: the largest JSON body accepted; it is held in memory
+	StaleReads     StaleReads
+
+	LogLevel  slog.Level
+	LogFormat LogFormat
+
+	DrainTimeout       time.Duration // DRAIN_TIMEOUT: for requests still running after SIGTERM
+	RegionTimeout      time.Duration // REGION_TIMEOUT: how long a region may make no progress on a request
+	DoubtWindow        time.Duration // DOUBT_WINDOW: how long after its deadline an unanswered write may still land
+	MinFreeBytes       int64         // MIN_FREE_BYTES: with less room for DataDir, writes get 503; 0 switches the check off
+	ReplicationWorkers int           // REPLICATION_WORKERS: copies at once for each region
+
+	settings []Setting // what Load read, secrets masked
+}
+
+// Region is one S3 endpoint with its credentials and its bucket.
+type Region struct {
+	Name string // primary, secondary, …: unique
+
+	// EmbeddedDir is the folder of an embedded region, empty for every other. Where it
+	// is set, Endpoint and both keys are empty: the gateway starts the S3 server of that
+	// folder itself, and chooses its port and keys.
+	EmbeddedDir string
+
+	// Endpoint is scheme://host[:port] in lower case, and empty for the AWS region
+	// named S3Region, whose endpoint the SDK knows.
+	Endpoint string
+
+	S3Region string // the region name that requests are signed for; never empty
+
+	// AccessKey and SecretKey are set both or neither; without them the SDK's default
+	// credential chain applies (profile, IAM role, web identity).
+	AccessKey string `json:"-"`
+	SecretKey string `json:"-"`
+
+	Bucket string // the bucket in this region that holds the objects of Config.Bucket
+
+	// ForcePathStyle puts the bucket in the path instead of the host name. It is always
+	// true where the endpoint is an IP address or localhost, as every embedded region's
+	// is: those names have no subdomains to carry a bucket.
+	ForcePathStyle bool
+}
+
+// Embedded reports whether the gateway runs this region itself.
+func (r Region) Embedded() bool { return r.EmbeddedDir != "" }
+
+// Token is a named API token. The name is for logs and audit entries.
+type Token struct {
+	Name   string // unique
+	Secret string `json:"-"` // what a client sends after "Authorization: Bearer"; unique
+}
+
+// FailoverMode says who promotes a replica when the active region fails.
+type FailoverMode string
+
+// The failover modes.
+const (
+	FailoverAuto   FailoverMode = "auto"   // the gateway
+	FailoverManual FailoverMode = "manual" // an operator
+)
+
+// StaleReads says what happens to a read for which only an older version can be had.
+type StaleReads string
+
+// The rules for stale reads.
+const (
+	StaleReadsRefuse StaleReads = "refuse" // 503 NotYetReplicated, unless the request allows stale data
+	StaleReadsServe  StaleReads = "serve"  // the older version, with a header that says so
+)
+
+// LogFormat is the form of log lines.
+type LogFormat string
+
+// The log formats.
+const (
+	LogAuto LogFormat = "auto" // text on a terminal, JSON otherwise
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Address returns the address to listen on, in the form that net.Listen takes.
+func (c Config) Address() string {
+	return net.JoinHostPort(c.ListenAddress, strconv.Itoa(c.Port))
+}
+
+// Loopback reports whether only this machine can reach ListenAddress: 127.0.0.0/8, ::1
+// or localhost. Any other host name counts as reachable from elsewhere, whatever it
+// may resolve to today.
+func (c Config) Loopback() bool {
+	addr, err := netip.ParseAddr(c.ListenAddress)
+	if err != nil {
+		return strings.EqualFold(c.ListenAddress, "localhost")
+	}
+	return addr.IsLoopback()
+}
+
+// The three methods below keep secrets out of whatever prints a whole value, with any
+// verb: a log line with the configuration in it is written sooner or later. JSON is
+// covered by the tags above.
+
+// Format implements fmt.Formatter: the settings, one to a line, secrets masked.
+func (c Config) Format(f fmt.State, _ rune) {
+	for _, s := range c.settings {
+		fmt.Fprintf(f, "%s=%s\n", s.Name, s.Value)
+	}
+}
+
+// Format implements fmt.Formatter: the region without its keys.
+func (r Region) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s %s%s %s %s}", r.Name, r.EmbeddedDir, r.Endpoint, r.S3Region, r.Bucket)
+}
+
+// Format implements fmt.Formatter: the token's name.
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%s %s}", t.Name, masked) }

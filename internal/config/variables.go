@@ -1,0 +1,146 @@
+package config
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// variable is a row of the table: a Variable and how it is read.
+type variable struct {
+	Variable
+	credentials bool
+	set         func(c *Config, text string) error // leaves c alone where it fails
+}
+
+// row makes a variable whose value goes into one field.
+func row[T any](name, value string, k kind[T], field func(*Config) *T, help string) variable {
+	return variable{
+		Variable:    Variable{Name: name, Default: value, Allowed: k.allowed, Secret: k.secret, Help: help},
+		credentials: k.credentials,
+		set: func(c *Config, text string) error {
+			parsed, err := k.parse(text)
+			if err == nil {
+				*field(c) = parsed
+			}
+			return err
+		},
+	}
+}
+
+// The names of variables that a rule over several of them mentions.
+const (
+	listenVariable   = "LISTEN_ADDRESS"
+	dataVariable     = "DATA_DIR"
+	databaseVariable = "DATABASE_URL"
+	activeVariable   = "ACTIVE_REGION"
+	adminVariable    = "ADMIN_TOKEN"
+	tokensVariable   = "API_TOKENS"
+)
+
+const (
+	defaultDataDir = "data"
+	databaseFile   = "multi_region_store.db" // in DATA_DIR, where DATABASE_URL is not set
+)
+
+// regionNames returns the regions that the environment can name, in their order. A new
+// name brings its variables with it; nothing else knows how many there are.
+func regionNames() []string { return []string{"primary", "secondary"} }
+
+// variables returns the table, in the order of the documentation.
+func variables() []variable {
+	all := serverVariables()
+	for i, name := range regionNames() {
+		all = append(all, regionVariables(i, name)...)
+	}
+	all = append(all, controlVariables()...)
+	return append(all, limitVariables()...)
+}
+
+func serverVariables() []variable {
+	return []variable{
+		row(listenVariable, "127.0.0.1", listenAddress(), func(c *Config) *string { return &c.ListenAddress },
+			"The address to listen on. Anything that other machines can reach needs ADMIN_TOKEN."),
+		row("PORT", "8110", wholeNumber(0, 65535), func(c *Config) *int { return &c.Port },
+			"The port to listen on; 0 takes any free one."),
+		row(dataVariable, defaultDataDir, folder(), func(c *Config) *string { return &c.DataDir },
+			"The folder of the index and of the embedded regions; made at start."),
+		row(databaseVariable, defaultDataDir+"/"+databaseFile, database(), func(c *Config) *string { return &c.DatabasePath },
+			"The SQLite file of the journal and index. By default "+databaseFile+" in DATA_DIR."),
+		row("BUCKET", "tandem", bucket(), func(c *Config) *string { return &c.Bucket },
+			"The bucket name that clients see; it stands for the bucket of each region."),
+		row(adminVariable, "", secret(minTokenLength), func(c *Config) *string { return &c.AdminToken },
+			"The bearer token that opens everything, the admin API included."),
+		row(tokensVariable, "", tokens(), func(c *Config) *[]Token { return &c.APITokens },
+			"Named bearer tokens that open objects and replication states, and nothing else."),
+	}
+}
+
+// regionVariables returns the variables of the region at index i of Config.Regions.
+func regionVariables(i int, region string) []variable {
+	text := func(suffix, value string, k kind[string], field func(*Region) *string, help string) variable {
+		return row(regionPrefix(region)+suffix, value, k, func(c *Config) *string { return field(&c.Regions[i]) }, help)
+	}
+	return []variable{
+		text("ENDPOINT", "", endpoint(), func(r *Region) *string { return &r.Endpoint },
+			"Where the "+region+" region is. Not set, or "+awsEndpoint+": the AWS region that "+regionPrefix(region)+
+				"REGION names. A region with none of its variables set does not exist; with none of any region set, all are embedded, in DATA_DIR/regions."),
+		text("REGION", "", plainName(), func(r *Region) *string { return &r.S3Region },
+			"The name that requests are signed for. With an endpoint other than AWS's it may be left out, and is "+defaultS3Region+"."),
+		text("ACCESS_KEY", "", secret(1), func(r *Region) *string { return &r.AccessKey },
+			"The access key. Without keys the AWS SDK's default credential chain applies: profile, IAM role, web identity."),
+		text("SECRET_KEY", "", secret(1), func(r *Region) *string { return &r.SecretKey },
+			"The secret key that belongs to the access key."),
+		text("BUCKET", "gnew-"+region, bucket(), func(r *Region) *string { return &r.Bucket },
+			"The bucket in this region. It has to exist, except in an embedded region, where it is made."),
+		row(regionPrefix(region)+"FORCE_PATH_STYLE", "0", flag(), func(c *Config) *bool { return &c.Regions[i].ForcePathStyle },
+			"Put the bucket in the path instead of the host name, as MinIO wants it. Done in any case where the host is an IP address or localhost."),
+	}
+}
+
+func regionPrefix(region string) string { return strings.ToUpper(region) + "_S3_" }
+
+func controlVariables() []variable {
+	var active []option[string]
+	for _, name := range regionNames() {
+		active = append(active, option[string]{name, name})
+	}
+	return []variable{
+		row(activeVariable, regionNames()[0], choice(active...), func(c *Config) *string { return &c.ActiveRegion },
+			"The region that takes writes when the gateway starts for the first time. Later the journal knows."),
+		row("FAILOVER_MODE", "auto", choice(option[FailoverMode]{"auto", FailoverAuto}, option[FailoverMode]{"manual", FailoverManual}),
+			func(c *Config) *FailoverMode { return &c.FailoverMode },
+			"Who promotes a replica when the active region fails: the gateway, or an operator."),
+		row("PRESIGN_EXPIRES", "900", seconds(1, 7*24*60*60), func(c *Config) *time.Duration { return &c.PresignExpires },
+			"How long a presigned URL is good for where the request does not say."),
+		row("STALE_READS", "refuse", choice(option[StaleReads]{"refuse", StaleReadsRefuse}, option[StaleReads]{"serve", StaleReadsServe}),
+			func(c *Config) *StaleReads { return &c.StaleReads },
+			"What to do when only an older version of an object can be had: answer 503, or serve it with a header that says so."),
+		row("LOG_LEVEL", "info", choice(option[slog.Level]{"debug", slog.LevelDebug}, option[slog.Level]{"info", slog.LevelInfo},
+			option[slog.Level]{"warn", slog.LevelWarn}, option[slog.Level]{"error", slog.LevelError}),
+			func(c *Config) *slog.Level { return &c.LogLevel },
+			"The least level that is logged. Object keys are logged at debug only."),
+		row("LOG_FORMAT", "auto", choice(option[LogFormat]{"auto", LogAuto}, option[LogFormat]{"text", LogText}, option[LogFormat]{"json", LogJSON}),
+			func(c *Config) *LogFormat { return &c.LogFormat },
+			"The form of log lines; auto is text on a terminal and JSON otherwise."),
+	}
+}
+
+func limitVariables() []variable {
+	return []variable{
+		row("MAX_OBJECT_BYTES", "5TiB", size(1, 5*tib), func(c *Config) *int64 { return &c.MaxObjectBytes },
+			"The largest object that is accepted."),
+		row("MAX_JSON_BYTES", "16MiB", size(kib, gib), func(c *Config) *int64 { return &c.MaxJSONBytes },
+			"The largest JSON body that is accepted. Such a body is held in memory."),
+		row("DRAIN_TIMEOUT", "30s", duration(0, time.Hour), func(c *Config) *time.Duration { return &c.DrainTimeout },
+			"How long running requests may go on after SIGTERM."),
+		row("REGION_TIMEOUT", "30s", duration(10*time.Millisecond, time.Hour), func(c *Config) *time.Duration { return &c.RegionTimeout },
+			"How long a region may make no progress on a request before it is given up."),
+		row("DOUBT_WINDOW", "16m", duration(10*time.Millisecond, 24*time.Hour), func(c *Config) *time.Duration { return &c.DoubtWindow },
+			"How long after its deadline a write without an answer may still reach a region: the 15 minutes for which S3 takes a signature, and a margin. Shorter is for tests only."),
+		row("MIN_FREE_BYTES", "256MiB", size(0, 1024*tib), func(c *Config) *int64 { return &c.MinFreeBytes },
+			"With less free disk space than this for DATA_DIR, writes get 503; 0 switches the check off."),
+		row("REPLICATION_WORKERS", "8", wholeNumber(1, 256), func(c *Config) *int { return &c.ReplicationWorkers },
+			"Copies that run at once for each region."),
+	}
+}

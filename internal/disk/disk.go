@@ -1,0 +1,57 @@
+// Package disk watches the room on a file system, so that writes are refused
+// before the journal has nowhere to write.
+package disk
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// checkInterval is how old an answer of the file system may be.
+const checkInterval = time.Second
+
+// Guard is safe for concurrent use.
+type Guard struct {
+	dir     string
+	minFree int64
+
+	mu      sync.Mutex
+	checked time.Time // guarded by mu
+	err     error     // guarded by mu
+}
+
+// NewGuard watches the file system of dir; minFree is in bytes, 0 to refuse nothing.
+func NewGuard(dir string, minFree int64) *Guard { return &Guard{dir: dir, minFree: minFree} }
+
+// Check returns nil while there is room enough, else an *s3op.Error of kind
+// Unavailable. It asks the file system once a second at most.
+func (g *Guard) Check() error {
+	if g.minFree == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); now.Sub(g.checked) >= checkInterval {
+		g.checked, g.err = now, g.look()
+	}
+	return g.err
+}
+
+func (g *Guard) look() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(g.dir, &fs); err != nil {
+		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the room on the gateway's disk cannot be told; writes are refused", err)
+	}
+	free := int64(fs.Bavail) * int64(fs.Bsize)
+	if free >= g.minFree {
+		return nil
+	}
+	return s3op.NewError(s3op.Unavailable, "InsufficientStorage",
+		fmt.Sprintf("the gateway's disk has %d MiB free and needs %d for its journal (MIN_FREE_BYTES); writes are refused, reads go on",
+			free>>20, g.minFree>>20))
+}

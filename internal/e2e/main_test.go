@@ -1,0 +1,57 @@
+package e2e_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// binary is the gateway under test; TestMain builds it.
+var binary string
+
+// patience bounds every wait for a process. What is waited for takes a fraction of
+// it, also on a busy machine.
+const patience = 60 * time.Second
+
+// parallelTests is how many tests run at once. They wait more than they compute, so it
+// is more than there are cores.
+const parallelTests = "4"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	isSet := false
+	flag.Visit(func(f *flag.Flag) { isSet = isSet || f.Name == "test.parallel" })
+	if !isSet {
+		if err := flag.Set("test.parallel", parallelTests); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tandem-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "tandem")
+	if err := build(binary, raceFlags...); err != nil {
+		fmt.Fprintln(os.Stderr, "build the gateway:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build makes the gateway's binary, with failpoints.
+func build(path string, flags ...string) error {
+	args := append([]string{"build", "-tags", "failpoint", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "github.com/gnew/tandem/cmd/tandem")...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
+}

@@ -1,0 +1,234 @@
+// Package gateway is the core: it carries a write through intent, region and
+// commit, and a read to a region that may answer it. Both fronts call it; it knows
+// neither SQL nor the clients' protocol.
+//
+// The order of a write's durable steps, and what a crash after each leaves:
+//
+//  1. The body streams to the active, but for its end. A crash leaves nothing: the
+//     region sees a request cut short.
+//  2. The intent is on disk. A crash leaves an intent in doubt; the write cannot have
+//     been applied, and Settle finds that out once the doubt window is over.
+//  3. The end of the body is let go, the region applies the write. A crash leaves an
+//     intent in doubt and perhaps an object; Settle makes it a version.
+//  4. The commit is on disk: the write has its version and its place in the queue. A
+//     crash loses only the answer to the client.
+//  5. The client is answered.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Journal is what the gateway needs of the journal.
+type Journal interface {
+	journal.Writes
+	journal.Index
+	Request(ctx context.Context, bucket, key, region string) error
+}
+
+// Config describes a gateway.
+type Config struct {
+	// Bucket is the name that clients see. Required.
+	Bucket string
+	// Regions in the configured order. Required, at least one.
+	Regions []*region.Region
+	// Journal holds intents and index. Required.
+	Journal Journal
+	// State is the epoch to begin with. Required.
+	State journal.State
+	// AllowStaleReads answers a read with an older version, said to be so, rather
+	// than with NotYetReplicated. Default false.
+	AllowStaleReads bool
+	// MaxObjectBytes bounds an object. Default 5 TiB.
+	MaxObjectBytes int64
+	// AnswerTimeout is the hard deadline of a region's answer to a write, counted
+	// from its intent. Default 1 min; ten times that for completing a multipart upload.
+	AnswerTimeout time.Duration
+	// DoubtWindow is how long after that deadline a write may still land. Default 16 min.
+	DoubtWindow time.Duration
+	// SpoolDir holds parts of uploads whose length is not known. Required.
+	SpoolDir string
+	// AdmitWrite says why writes are refused now, nil where they are not. Default: always nil.
+	AdmitWrite func() error
+	// Committed is told of a key with new pending copies; it must not block. Default: nobody.
+	Committed func()
+	// Unsettled is told of a key that Settle is to close; it must not block. Default: nobody.
+	Unsettled func(key string)
+	// Logger is required.
+	Logger *slog.Logger
+	// Metrics counts. Default: none.
+	Metrics *Metrics
+}
+
+// Gateway is safe for concurrent use. Run must be running for it to close what a
+// failing journal left open.
+type Gateway struct {
+	Config
+	regions map[string]*region.Region
+	names   []string
+	view    atomic.Pointer[view]
+	dirty   *dirtySet
+	seen    *versionCache
+	spool   *spool
+	orphans orphans
+}
+
+// view is what every request needs to know at its start; it is replaced whole.
+type view struct {
+	journal.State
+	compared map[string]bool
+}
+
+// New returns a gateway. The caller loads the dirty set (LoadDirty) before it serves.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.Logger == nil || cfg.SpoolDir == "" {
+		return nil, errors.New("gateway: Bucket, Regions, Journal, SpoolDir and Logger are required")
+	}
+	cfg.MaxObjectBytes = cmp.Or(cfg.MaxObjectBytes, 5<<40)
+	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, time.Minute)
+	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
+	if cfg.AdmitWrite == nil {
+		cfg.AdmitWrite = func() error { return nil }
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func() {}
+	}
+	if cfg.Unsettled == nil {
+		cfg.Unsettled = func(string) {}
+	}
+	g := &Gateway{
+		Config: cfg, regions: make(map[string]*region.Region), dirty: newDirtySet(), seen: newVersionCache(),
+		spool: newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
+	}
+	for _, r := range cfg.Regions {
+		g.regions[r.Name()] = r
+		g.names = append(g.names, r.Name())
+	}
+	if g.regions[cfg.State.Active] == nil {
+		return nil, errors.New("gateway: the active is not among the regions")
+	}
+	g.view.Store(&view{State: cfg.State})
+	return g, nil
+}
+
+// SetCompared tells which regions' buckets were compared; reads of keys that the
+// index does not know depend on it.
+func (g *Gateway) SetCompared(regions []string) {
+	v := &view{State: g.view.Load().State, compared: make(map[string]bool)}
+	for _, r := range regions {
+		v.compared[r] = true
+	}
+	g.view.Store(v)
+}
+
+// Distrust has every read of the key ask the index until that says that the active
+// holds the acknowledged version.
+func (g *Gateway) Distrust(key string) { g.dirty.mark(key) }
+
+// dirtyPage is how many rows LoadDirty reads at once.
+const dirtyPage = 1000
+
+// LoadDirty fills the dirty set from the index. Until it has returned nil, no read
+// may be served: an older version could be answered in silence.
+func (g *Gateway) LoadDirty(ctx context.Context) error {
+	after := ""
+	for {
+		rows, err := g.Journal.Differing(ctx, g.Bucket, g.view.Load().Active, after, "", dirtyPage)
+		if err != nil {
+			return err
+		}
+		for _, o := range rows {
+			g.dirty.mark(o.Key)
+			after = o.Key
+		}
+		if len(rows) < dirtyPage {
+			return nil
+		}
+	}
+}
+
+// checkKey refuses what no client may touch.
+func checkKey(key string) error {
+	if err := s3op.CheckKey(key); err != nil {
+		return err
+	}
+	if s3op.IsReserved(key) {
+		return s3op.NewError(s3op.Denied, "AccessDenied", "keys below "+s3op.ReservedPrefix+" are Tandem's own; choose another key")
+	}
+	return nil
+}
+
+// orphans are intents whose end the journal could not be told; they must not stay
+// open, for nobody would ever settle their keys.
+type orphans struct {
+	sync.Mutex
+	list []orphan
+	wake chan struct{}
+}
+
+type orphan struct {
+	id  int64
+	key string
+	// sent: the region may have applied the write.
+	sent bool
+}
+
+func (g *Gateway) orphan(o orphan) {
+	g.orphans.Lock()
+	g.orphans.list = append(g.orphans.list, o)
+	g.orphans.Unlock()
+	select {
+	case g.orphans.wake <- struct{}{}:
+	default:
+	}
+}
+
+// orphanInterval is how often the journal is tried again.
+const orphanInterval = time.Second
+
+// Run closes what a failing journal left open, until ctx ends. What is left then
+// is taken up as in doubt when the journal is opened again.
+func (g *Gateway) Run(ctx context.Context) error {
+	timer := time.NewTimer(orphanInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.orphans.wake:
+		case <-timer.C:
+		}
+		g.closeOrphans(ctx)
+		timer.Reset(orphanInterval)
+	}
+}
+
+func (g *Gateway) closeOrphans(ctx context.Context) {
+	g.orphans.Lock()
+	list := g.orphans.list
+	g.orphans.list = nil
+	g.orphans.Unlock()
+	for i, o := range list {
+		end := g.Journal.Abandon
+		if o.sent {
+			end = g.Journal.Doubt
+		}
+		if err := end(ctx, o.id); err != nil {
+			g.orphans.Lock()
+			g.orphans.list = append(g.orphans.list, list[i:]...)
+			g.orphans.Unlock()
+			return
+		}
+		g.Unsettled(o.key)
+	}
+}

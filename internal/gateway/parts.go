@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// firstPartBytes is the size of the first parts, and of what is kept in memory.
+const firstPartBytes = 8 << 20
+
+// partBytes is the size of part number (from 1). It grows, so that 10,000 parts
+// reach beyond 5 TiB while a small upload needs little room for a part.
+func partBytes(number int) int64 {
+	switch {
+	case number <= 100: // to 800 MiB
+		return firstPartBytes
+	case number <= 200: // to 7 GiB
+		return 64 << 20
+	case number <= 4000: // to 1.9 TiB
+		return 512 << 20
+	}
+	return 1 << 30
+}
+
+// completeTimeoutFactor: a region may take far longer to put parts together.
+const completeTimeoutFactor = 10
+
+// putParts uploads a body that is too large for one PUT, or whose size is not
+// known. The parts are no write yet; the intent is opened once all are there.
+func (w *write) putParts(h, conditions http.Header, in PutInput) (Result, error) {
+	sums, err := newChecksums(in.Header)
+	if err != nil {
+		return w.end(journal.Written{}, err)
+	}
+	src := &countedBody{body: io.TeeReader(in.Body, sums), limit: w.g.MaxObjectBytes}
+	if in.Size < 0 {
+		first, release, err := w.g.spool.part(src, firstPartBytes)
+		if err != nil {
+			return w.end(journal.Written{}, err)
+		}
+		if first.size < firstPartBytes {
+			defer release()
+			return w.putWhole(h, conditions, first, sums)
+		}
+		return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
+			if number == 1 {
+				return first, release, nil
+			}
+			return w.g.spool.part(src, partBytes(number))
+		})
+	}
+	return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
+		size := min(partBytes(number), in.Size-src.count)
+		return part{io.LimitReader(src, size), size}, func() {}, nil
+	})
+}
+
+// putWhole writes a body of unknown size that turned out to fit into one part.
+func (w *write) putWhole(h, conditions http.Header, p part, sums *checksums) (Result, error) {
+	if err := sums.verify(); err != nil {
+		return w.end(journal.Written{}, err)
+	}
+	w.mu.Lock()
+	w.operation = journal.Put
+	w.mu.Unlock()
+	data, err := io.ReadAll(p.body)
+	if err != nil {
+		return w.end(journal.Written{}, err)
+	}
+	maps.Copy(h, conditions)
+	return w.putBytes(h, data)
+}
+
+// part is a piece of a body whose size is known.
+type part struct {
+	body io.Reader
+	size int64
+}
+
+// upload sends the parts that next gives until one is empty, or size is reached,
+// and completes them.
+func (w *write) upload(h, conditions http.Header, src *countedBody, sums *checksums, size int64,
+	next func(number int) (part, func(), error),
+) (Result, error) {
+	uploadID, err := w.active.CreateUpload(w.ctx, w.key, h)
+	if err != nil {
+		return w.end(journal.Written{}, err)
+	}
+	etags, err := w.sendParts(uploadID, size, src, next)
+	if err == nil {
+		err = sums.verify()
+	}
+	if err == nil {
+		w.timeout *= completeTimeoutFactor
+		err = w.open()
+	}
+	if err != nil {
+		w.abortUpload(uploadID)
+		return w.end(journal.Written{}, err)
+	}
+	etag, err := w.active.CompleteUpload(w.ctx, w.key, uploadID, conditions, etags)
+	if err != nil && region.OutcomeOf(err) != region.Ambiguous {
+		w.abortUpload(uploadID)
+	}
+	return w.end(written(h, etag, src.count), err)
+}
+
+func (w *write) sendParts(uploadID string, size int64, src *countedBody, next func(int) (part, func(), error)) ([]string, error) {
+	var etags []string
+	for number := 1; size < 0 || src.count < size; number++ {
+		p, release, err := next(number)
+		if err != nil {
+			return nil, err
+		}
+		if p.size == 0 {
+			release()
+			return etags, nil
+		}
+		etag, err := w.active.UploadPart(w.ctx, w.key, uploadID, number, nil, p.body, p.size)
+		release()
+		if ours := src.failure(); ours != nil {
+			err = ours
+		}
+		if err != nil {
+			return nil, err
+		}
+		etags = append(etags, etag)
+	}
+	return etags, nil
+}
+
+// abortTimeout bounds the clearing up after an upload that failed.
+const abortTimeout = 15 * time.Second
+
+// abortUpload frees the parts. Where it fails the region keeps them until its own
+// rule for incomplete uploads removes them.
+func (w *write) abortUpload(uploadID string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), abortTimeout)
+	defer cancel()
+	if err := w.active.AbortUpload(ctx, w.key, uploadID); err != nil {
+		w.g.Logger.WarnContext(ctx, "upload left unfinished in the region", "region", w.active.Name(), "err", err)
+	}
+}
+
+// countedBody counts what was read, and fails past its limit.
+type countedBody struct {
+	body  io.Reader
+	limit int64
+	count int64
+
+	mu  sync.Mutex
+	err error // guarded by mu
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.count += int64(n)
+	if b.count > b.limit {
+		err = tooLarge(b.limit)
+	} else if err != nil && err != io.EOF {
+		err = incomplete(err)
+	}
+	if err != nil && err != io.EOF {
+		b.mu.Lock()
+		b.err = err
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+func (b *countedBody) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// spool holds parts of unknown size: the first bytes in one of a few buffers, the
+// rest in a file that has no name.
+type spool struct {
+	dir     string
+	buffers chan []byte
+}
+
+// memoryParts is how many parts may be in memory at once, over all uploads.
+const memoryParts = 4
+
+func newSpool(dir string) *spool {
+	s := &spool{dir: dir, buffers: make(chan []byte, memoryParts)}
+	for range memoryParts {
+		s.buffers <- nil
+	}
+	return s
+}
+
+// part reads up to limit bytes. The part can be read until release is called, once.
+func (s *spool) part(src io.Reader, limit int64) (part, func(), error) {
+	if limit > firstPartBytes {
+		return s.filePart(src, limit)
+	}
+	select {
+	case buffer := <-s.buffers:
+		if buffer == nil {
+			buffer = make([]byte, firstPartBytes)
+		}
+		n, err := io.ReadFull(src, buffer[:limit])
+		if err != nil && !isEnd(err) {
+			s.buffers <- buffer
+			return part{}, nil, incomplete(err)
+		}
+		// Not a *bytes.Reader: hashing 8 MiB for the signature would cost more than it proves.
+		body := io.MultiReader(bytes.NewReader(buffer[:n]))
+		return part{body, int64(n)}, func() { s.buffers <- buffer }, nil
+	default:
+		return s.filePart(src, limit)
+	}
+}
+
+func (s *spool) filePart(src io.Reader, limit int64) (part, func(), error) {
+	f, err := os.CreateTemp(s.dir, "part-*")
+	if err != nil {
+		return part{}, nil, noSpool(err)
+	}
+	release := func() { _ = f.Close() }
+	if err := os.Remove(f.Name()); err != nil {
+		release()
+		return part{}, nil, noSpool(err)
+	}
+	n, err := io.Copy(f, io.LimitReader(src, limit))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		release()
+		if _, ok := errors.AsType[*s3op.Error](err); ok {
+			return part{}, nil, err
+		}
+		return part{}, nil, noSpool(err)
+	}
+	return part{f, n}, release, nil
+}
+
+func noSpool(err error) error {
+	return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "there is no room to hold a part of the upload; nothing was written", err)
+}
+
+// isEnd reports whether io.ReadFull came to the body's proper end. A body that was
+// cut short is an *s3op.Error by now, which must not be taken for one.
+func isEnd(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }

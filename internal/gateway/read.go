@@ -1,0 +1,473 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/route"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// ReadInput is what a client asks of a key.
+type ReadInput struct {
+	// Header holds Range, the conditional headers and X-Amz-Checksum-Mode; what
+	// else is in it is left out.
+	Header http.Header
+	// PreferReplica asks a replica first, where it is current.
+	PreferReplica bool
+	// AllowStale takes an older version rather than none.
+	AllowStale bool
+	// Repair puts the active's copy into the queue where the active was found not to
+	// hold what it should, or did not answer.
+	Repair bool
+	// HeadOnly asks for no body.
+	HeadOnly bool
+}
+
+// Read is the answer. The caller closes Body, which is nil where none was asked for.
+type Read struct {
+	region.Attributes
+	Body   io.ReadCloser
+	Region string
+	// Fallback: a replica answered, although the active was asked first.
+	Fallback  bool
+	Freshness route.Freshness
+	// Version of the bytes; zero where only a look into the index could tell.
+	Version journal.Version
+	Repair  RepairState
+}
+
+// RepairState is what became of ReadInput.Repair.
+type RepairState string
+
+// The values of X-Tandem-Repair.
+const (
+	RepairNone   RepairState = "none"
+	RepairQueued RepairState = "queued"
+	RepairDone   RepairState = "done"
+)
+
+// readHeaders are what a region is given of a client's read.
+var readHeaders = []string{"Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "X-Amz-Checksum-Mode"}
+
+// readAttempts bounds how often a read is planned anew when the key moves under it.
+const readAttempts = 3
+
+// reader carries one read.
+type reader struct {
+	g      *Gateway
+	key    string
+	in     ReadInput
+	header http.Header
+	view   *view
+	// object is the key's row; asked says whether the index was asked for it.
+	object *journal.Object
+	asked  bool
+	// dirty: the active's copy is not known to be the acknowledged version.
+	dirty bool
+	mark  uint64
+	// activeDown is why the active did not answer, nil where it did or was not asked.
+	activeDown error
+	// activeMissing: the active answered that it has no such key.
+	activeMissing bool
+	// moved: a region answered with another version than planned.
+	moved bool
+}
+
+// Read answers a GET or HEAD by the rules of docs/SEMANTICS.md, "Reading". An
+// error is an *s3op.Error.
+func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	header := make(http.Header)
+	for _, name := range readHeaders {
+		if values := in.Header[name]; len(values) > 0 {
+			header[name] = values
+		}
+	}
+	in.AllowStale = in.AllowStale || g.AllowStaleReads
+	for range readAttempts {
+		r := &reader{g: g, key: key, in: in, header: header, view: g.view.Load()}
+		answer, err := r.read(ctx)
+		if err == nil {
+			answer.Repair = r.repair(ctx)
+			return answer, nil
+		}
+		if !r.moved {
+			return nil, err
+		}
+	}
+	return nil, notYetReplicated(g.view.Load().Active, time.Time{}, "the key is changing faster than it can be read; try again")
+}
+
+func (r *reader) read(ctx context.Context) (*Read, error) {
+	r.mark, r.dirty = r.g.dirty.has(r.key)
+	if r.in.PreferReplica || r.dirty || !r.view.compared[r.view.Active] {
+		if err := r.ask(ctx); err != nil {
+			return r.withoutIndex(ctx, err)
+		}
+	} else if answer, err := r.readSettled(ctx); err == nil || !r.fallsBack() {
+		return answer, err
+	}
+	if !r.asked {
+		// The active failed, or lacks what it may have to have: only the index knows.
+		if err := r.ask(ctx); err != nil {
+			return nil, unavailable(r.view.Active, "it did not answer, and the index cannot say who else has the key", err)
+		}
+	}
+	return r.follow(ctx)
+}
+
+// readSettled reads a key of which the active is known to hold the acknowledged
+// version: no look into the index.
+func (r *reader) readSettled(ctx context.Context) (*Read, error) {
+	answer, err := r.from(ctx, r.view.Active)
+	if err != nil {
+		return nil, r.failed(r.view.Active, err)
+	}
+	answer.Freshness = route.Current
+	answer.Version = r.g.seen.get(r.key, answer.ETag())
+	return answer, nil
+}
+
+// withoutIndex: reads of the active go on without the index, for keys that it need
+// not be asked about; of the others nobody knows how fresh an answer is.
+func (r *reader) withoutIndex(ctx context.Context, err error) (*Read, error) {
+	if r.dirty {
+		return nil, unavailable(r.view.Active, "the index cannot say whether the key there is the acknowledged version", err)
+	}
+	answer, err := r.from(ctx, r.view.Active)
+	if err != nil {
+		return nil, region.ToClient(err)
+	}
+	answer.Freshness = route.Unknown
+	return answer, nil
+}
+
+// fallsBack reports whether another region may answer what the active did not.
+func (r *reader) fallsBack() bool { return r.activeDown != nil || r.activeMissing }
+
+// failed notes why a region did not answer, and returns what a client would be told.
+func (r *reader) failed(name string, err error) error {
+	if name == r.view.Active {
+		switch {
+		case region.IsDown(err):
+			r.activeDown = err
+		case region.IsNotFound(err):
+			r.activeMissing = true
+		}
+	}
+	return region.ToClient(err)
+}
+
+// ask looks the key up, and clears a key that turns out to be clean.
+func (r *reader) ask(ctx context.Context) error {
+	o, err := r.g.lookup(ctx, r.key)
+	if err != nil {
+		return err
+	}
+	r.object, r.asked = o, true
+	if r.dirty && o != nil && r.g.isClean(o) {
+		r.g.dirty.clear(r.key, r.mark)
+		r.dirty = false
+	}
+	return nil
+}
+
+// lookup returns nil where the index has no row.
+func (g *Gateway) lookup(ctx context.Context, key string) (*journal.Object, error) {
+	o, err := g.Journal.Lookup(ctx, g.Bucket, key)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
+	}
+	if !o.Contested() && !o.Deleted {
+		g.seen.put(key, o.ETag, o.Version)
+	}
+	return o, nil
+}
+
+// isClean reports whether the active holds the acknowledged version, and no write
+// is under way.
+func (g *Gateway) isClean(o *journal.Object) bool {
+	return !o.Contested() && len(o.Intents) == 0 && o.Copy(g.view.Load().Active).State == journal.Current
+}
+
+// follow asks the plan's candidates in turn.
+func (r *reader) follow(ctx context.Context) (*Read, error) {
+	plan := route.Read(route.Input{
+		Active: r.view.Active, Regions: r.g.names, Object: r.object,
+		Compared:      func(name string) bool { return r.view.compared[name] },
+		PreferReplica: r.in.PreferReplica, AllowStale: r.in.AllowStale, Distrusted: r.dirty,
+	})
+	for _, c := range plan.Candidates {
+		if c.Region == r.view.Active && (r.activeDown != nil || r.activeMissing) {
+			if r.activeMissing && c.Decisive {
+				return nil, noSuchKey()
+			}
+			if r.activeMissing {
+				r.missing(ctx, c)
+			}
+			continue // it was asked just now
+		}
+		answer, err := r.from(ctx, c.Region)
+		if err == nil {
+			if answer, ok := r.accept(c, answer); ok {
+				return answer, nil
+			}
+			continue
+		}
+		told := r.failed(c.Region, err)
+		switch {
+		case region.IsNotFound(err) && c.Decisive:
+			return nil, noSuchKey()
+		case region.IsNotFound(err):
+			r.missing(ctx, c)
+		case !region.IsDown(err) && !errors.Is(err, region.ErrKey):
+			// It answered, and the client is to mend the request. A condition was judged
+			// against the object that is there, so that must be the right one.
+			if r.judged(c, err) {
+				return nil, told
+			}
+		}
+	}
+	return nil, r.verdict(plan)
+}
+
+// accept says of an answer what is known of it, or refuses it because it shows
+// another version than the plan asked for.
+func (r *reader) accept(c route.Candidate, answer *Read) (*Read, bool) {
+	etag := answer.ETag()
+	if c.ETag != "" && etag != c.ETag {
+		r.moved = true
+		if answer.Body != nil {
+			_ = answer.Body.Close()
+		}
+		return nil, false
+	}
+	answer.Freshness = c.Freshness
+	answer.Fallback = c.Region != r.view.Active && !r.in.PreferReplica
+	if o := r.object; o != nil {
+		shown := o.Copy(c.Region)
+		switch {
+		case c.Freshness == route.Stale:
+			answer.Version = shown.Version
+		case shown.ETag == etag && !o.Deleted:
+			answer.Version = o.Version
+		default:
+			answer.Freshness = route.Unknown
+		}
+	}
+	if answer.Fallback {
+		r.g.Metrics.fellBack(c.Region)
+	}
+	return answer, true
+}
+
+// judged reports whether a refusal, such as 304 or 412, speaks of the version that
+// the plan asked for.
+func (r *reader) judged(c route.Candidate, err error) bool {
+	e, ok := errors.AsType[*region.Error](err)
+	if !ok || c.ETag == "" {
+		return ok
+	}
+	etag := s3op.TrimETag(e.Header.Get("Etag"))
+	if etag == "" || etag == c.ETag {
+		return true
+	}
+	r.moved = true
+	return false
+}
+
+// missing records that a region does not hold what the index says it does.
+func (r *reader) missing(ctx context.Context, c route.Candidate) {
+	if r.object == nil || c.Freshness != route.Current {
+		return
+	}
+	r.g.markMissing(ctx, r.object, c.Region)
+}
+
+func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name string) {
+	if name == g.view.Load().Active {
+		g.dirty.mark(o.Key)
+	}
+	err := g.Journal.MarkMissing(ctx, g.Bucket, o.Key, name, o.Version)
+	g.Logger.WarnContext(ctx, "region does not hold an object that it should", "region", name, "version", o.Version, "err", err)
+}
+
+func (r *reader) verdict(plan route.Plan) error {
+	switch {
+	case plan.Otherwise == route.Absent:
+		return noSuchKey()
+	case plan.Otherwise == route.NotYetReplicated:
+		return notYetReplicated(plan.Behind, plan.Since,
+			"no region that answers is known to hold the acknowledged version; try again, or allow an older one with X-Tandem-Allow-Stale: true")
+	}
+	return unavailable(r.view.Active, "it did not answer, and no other region can say whether the key exists", r.activeDown)
+}
+
+func noSuchKey() error {
+	return s3op.NewError(s3op.NotFound, "NoSuchKey", "the key does not exist")
+}
+
+// from reads the key from one region.
+func (r *reader) from(ctx context.Context, name string) (*Read, error) {
+	source := r.g.regions[name]
+	if r.in.HeadOnly {
+		a, err := source.Head(ctx, r.key, r.header)
+		if err != nil {
+			return nil, err
+		}
+		return &Read{Attributes: a, Region: name}, nil
+	}
+	o, err := source.Get(ctx, r.key, r.header)
+	if err != nil {
+		return nil, err
+	}
+	body := &resumedBody{
+		g: r.g, ctx: ctx, key: r.key, etag: o.ETag(), body: o.Body, tried: []string{name},
+	}
+	body.next, body.end = o.Span()
+	return &Read{Attributes: o.Attributes, Body: body, Region: name}, nil
+}
+
+// repair puts the active's copy into the queue where a replica answered for it.
+func (r *reader) repair(ctx context.Context) RepairState {
+	if !r.in.Repair {
+		return ""
+	}
+	if r.object == nil || r.object.Deleted || r.activeDown == nil && !r.activeMissing && !r.activeBehind() {
+		return RepairNone
+	}
+	r.g.dirty.mark(r.key)
+	if err := r.g.Journal.Request(ctx, r.g.Bucket, r.key, r.view.Active); err != nil {
+		r.g.Logger.WarnContext(ctx, "repair not queued", "region", r.view.Active, "err", err)
+		return RepairNone
+	}
+	r.g.Committed()
+	if r.in.HeadOnly && r.activeDown == nil && r.awaitRepair(ctx) {
+		return RepairDone
+	}
+	return RepairQueued
+}
+
+func (r *reader) activeBehind() bool {
+	states := []journal.CopyState{journal.Missing, journal.Pending}
+	return slices.Contains(states, r.object.Copy(r.view.Active).State)
+}
+
+const (
+	repairWait = 2 * time.Second
+	repairPoll = 20 * time.Millisecond
+)
+
+// awaitRepair waits a little for the worker; only a request without a body does.
+func (r *reader) awaitRepair(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, repairWait)
+	defer cancel()
+	tick := time.NewTicker(repairPoll)
+	defer tick.Stop()
+	for {
+		o, err := r.g.lookup(ctx, r.key)
+		if err == nil && o != nil && o.Copy(r.view.Active).State == journal.Current {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// resumedBody is an object's content. Where the region that sends it fails half-way,
+// another that holds the same version goes on from there.
+type resumedBody struct {
+	g    *Gateway
+	ctx  context.Context
+	key  string
+	etag string
+	body io.ReadCloser
+	// next is the offset in the object of the next byte, end the one after the last.
+	next, end int64
+	tried     []string
+}
+
+func (b *resumedBody) Read(p []byte) (int, error) {
+	for {
+		n, err := b.body.Read(p)
+		b.next += int64(n)
+		if err == io.EOF && b.next < b.end {
+			err = io.ErrUnexpectedEOF
+		}
+		if n > 0 && err != nil && err != io.EOF {
+			err = nil // the failure comes again with the next read
+		}
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		if !b.resume() {
+			return 0, err
+		}
+	}
+}
+
+func (b *resumedBody) Close() error { return b.body.Close() }
+
+// resume goes on at another region whose copy is of the same version.
+func (b *resumedBody) resume() bool {
+	if b.ctx.Err() != nil || b.end <= 0 {
+		return false
+	}
+	o, err := b.g.lookup(b.ctx, b.key)
+	if err != nil || o == nil || o.Deleted || o.Contested() {
+		return false
+	}
+	if o.Copy(b.tried[0]).ETag != b.etag || o.Copy(b.tried[0]).Version != o.Version {
+		return false // what was being sent is no longer the acknowledged version
+	}
+	for _, name := range b.g.names {
+		c := o.Copy(name)
+		if slices.Contains(b.tried, name) || c.State != journal.Current {
+			continue
+		}
+		b.tried = append(b.tried, name)
+		rest, err := b.g.regions[name].Get(b.ctx, b.key, http.Header{
+			"Range":    {fmt.Sprintf("bytes=%d-%d", b.next, b.end-1)},
+			"If-Match": {s3op.QuoteETag(c.ETag)},
+		})
+		if err != nil {
+			continue
+		}
+		if start, end := rest.Span(); start != b.next || end != b.end {
+			_ = rest.Body.Close()
+			continue
+		}
+		b.g.Logger.WarnContext(b.ctx, "download goes on in another region", "region", name)
+		b.g.Metrics.fellBack(name)
+		_ = b.body.Close()
+		b.body = rest.Body
+		return true
+	}
+	return false
+}
+
+// Regions are the names of the regions, in the configured order.
+func (g *Gateway) Regions() []string { return slices.Clone(g.names) }
+
+// State is the present epoch.
+func (g *Gateway) State() journal.State { return g.view.Load().State }
+
+// ComparedRegions are the regions whose bucket was compared.
+func (g *Gateway) ComparedRegions() map[string]bool { return maps.Clone(g.view.Load().compared) }

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// The fronts know the journal's rows by these names, and no more of it.
+type (
+	// State is the present epoch and its active.
+	State = journal.State
+	// KeyStatus is what the index knows of a key.
+	KeyStatus = journal.Object
+)
+
+// Status is what the index knows of a key, with a copy for each region in the
+// configured order. A key that it does not know is s3op.NotFound.
+func (g *Gateway) Status(ctx context.Context, key string) (*KeyStatus, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	o, err := g.lookup(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, noSuchKey()
+	}
+	copies := make([]journal.Copy, len(g.names))
+	for i, name := range g.names {
+		copies[i] = o.Copy(name)
+	}
+	o.Copies = copies
+	return o, nil
+}
+
+// RegionStatus is what /admin/state says of a region.
+type RegionStatus struct {
+	Name     string
+	Endpoint string
+	Bucket   string
+	IsActive bool
+	Compared bool
+	Lag      journal.Lag
+}
+
+// RegionStatuses are in the configured order.
+func (g *Gateway) RegionStatuses(ctx context.Context) ([]RegionStatus, error) {
+	v := g.view.Load()
+	statuses := make([]RegionStatus, len(g.names))
+	for i, name := range g.names {
+		lag, err := g.Journal.Lag(ctx, g.Bucket, name)
+		if err != nil {
+			return nil, err
+		}
+		r := g.regions[name]
+		statuses[i] = RegionStatus{
+			Name: name, Endpoint: r.Endpoint(), Bucket: r.Bucket(), IsActive: name == v.Active, Compared: v.compared[name], Lag: lag,
+		}
+	}
+	return statuses, nil
+}
+
+// probeTimeout bounds the question whether a region answers.
+const probeTimeout = 2 * time.Second
+
+// Probe asks every region for its bucket, at once, and returns why one does not
+// answer, nil where it does.
+func (g *Gateway) Probe(ctx context.Context) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	type result struct {
+		name string
+		err  error
+	}
+	results := make(chan result, len(g.names))
+	for _, name := range g.names {
+		go func() { results <- result{name, g.regions[name].CheckBucket(ctx)} }()
+	}
+	answers := make(map[string]error, len(g.names))
+	for range g.names {
+		r := <-results
+		answers[r.name] = r.err
+	}
+	return answers
+}

@@ -1,0 +1,264 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gnew/tandem/internal/failpoint"
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Result is an acknowledged write.
+type Result struct {
+	Key         string
+	ETag        string
+	Size        int64
+	ContentType string
+	// Region is the active that has it.
+	Region  string
+	Version journal.Version
+	// Replication is the state of each replica's copy.
+	Replication map[string]journal.CopyState
+}
+
+var (
+	errClientGone = errors.New("the client left")
+	errDeadline   = errors.New("the region did not answer before the write's deadline")
+)
+
+// write is one client's write on its way. Its intent is opened by whoever holds the
+// last byte, and that may be a goroutine of the transport.
+type write struct {
+	g         *Gateway
+	key       string
+	operation journal.Operation
+	epoch     journal.State
+	active    *region.Region
+	// timeout is the region's, for its answer.
+	timeout time.Duration
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool
+
+	mu struct {
+		sync.Mutex
+		// ended: the region has answered, or failed; nothing may be let go any more.
+		ended    bool
+		opened   bool
+		id       int64
+		mark     uint64
+		wasDirty bool
+		deadline *time.Timer
+	}
+}
+
+// begin starts a write in the active. The request's own context counts only until
+// the end of the body is let go: from then on the region's answer is waited for whatever the
+// client does, since it decides what is true.
+func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (*write, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	if err := g.AdmitWrite(); err != nil {
+		return nil, err
+	}
+	epoch := g.view.Load().State
+	w := &write{g: g, key: key, operation: op, epoch: epoch, active: g.regions[epoch.Active], timeout: g.AnswerTimeout}
+	if err := w.active.CheckKey(key); err != nil {
+		return nil, region.ToClient(err)
+	}
+	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	w.stop = context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.mu.opened {
+			w.cancel(errClientGone)
+		}
+	})
+	return w, nil
+}
+
+// requireSettled refuses a write whose effect depends on what the key is now,
+// while the active is known to lack the acknowledged version, or may. Other writes under
+// way do not matter: they go to the same region, and that judges between them.
+func (g *Gateway) requireSettled(ctx context.Context, key string) error {
+	mark, dirty := g.dirty.has(key)
+	if !dirty {
+		return nil
+	}
+	o, err := g.lookup(ctx, key)
+	if err != nil {
+		return err
+	}
+	if o == nil || g.isClean(o) {
+		g.dirty.clear(key, mark)
+		return nil
+	}
+	active := g.view.Load().Active
+	if o.Version.IsZero() || o.Copy(active).State == journal.Current {
+		return nil
+	}
+	return notYetReplicated(active, time.Time{},
+		"the active region is not known to hold the key's acknowledged version, so a condition on it cannot be judged; try again")
+}
+
+// open puts the intent on disk. When it returns nil the end of the body may be let
+// go; otherwise nothing may be.
+func (w *write) open() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.ended {
+		return errors.New("the region answered before the end of the body")
+	}
+	if err := context.Cause(w.ctx); err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.BeforeIntent)
+	now := time.Now()
+	deadline := now.Add(w.timeout)
+	w.mu.mark, w.mu.wasDirty = w.g.dirty.mark(w.key)
+	id, err := w.g.Journal.Open(w.ctx, journal.Intent{
+		Bucket: w.g.Bucket, Key: w.key, Region: w.active.Name(), Operation: w.operation, Epoch: w.epoch.Epoch,
+		OpenedAt: now, DoubtUntil: deadline.Add(w.g.DoubtWindow),
+	})
+	w.mu.id = id
+	if err != nil {
+		w.notWritten()
+		if errors.Is(err, journal.ErrUnknown) && id != 0 {
+			w.g.orphan(orphan{id: id, key: w.key})
+		}
+		return err
+	}
+	failpoint.Hit(failpoint.AfterIntent)
+	if w.g.view.Load().Epoch != w.epoch.Epoch || !time.Now().Before(deadline) {
+		w.abandon()
+		return journal.ErrEpoch
+	}
+	w.mu.opened = true
+	w.mu.deadline = time.AfterFunc(time.Until(deadline), func() { w.cancel(errDeadline) })
+	return nil
+}
+
+// notWritten takes back what open did in memory.
+func (w *write) notWritten() {
+	if !w.mu.wasDirty {
+		w.g.dirty.clear(w.key, w.mu.mark)
+	}
+}
+
+// abandon closes the intent of a write that was not applied.
+func (w *write) abandon() {
+	if err := w.g.Journal.Abandon(context.WithoutCancel(w.ctx), w.mu.id); err != nil {
+		w.g.orphan(orphan{id: w.mu.id, key: w.key})
+		return // the intent may still be there: the key stays dirty
+	}
+	w.notWritten()
+}
+
+// end is told what the region answered, commits or closes the intent, and returns
+// what the client is told.
+func (w *write) end(written journal.Written, err error) (Result, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.ended = true
+	w.stop()
+	defer w.cancel(nil)
+	if w.mu.deadline != nil {
+		w.mu.deadline.Stop()
+	}
+	switch {
+	case !w.mu.opened && err == nil:
+		w.g.Logger.ErrorContext(w.ctx, "region answered a write before its end", "region", w.active.Name())
+		return Result{}, unavailable(w.active.Name(), "it answered before the whole body was sent", nil)
+	case !w.mu.opened:
+		return Result{}, w.refused(err)
+	case err == nil:
+		failpoint.Hit(failpoint.AfterRegion)
+		return w.commit(written)
+	}
+	if region.OutcomeOf(err) != region.Ambiguous {
+		w.abandon()
+		return Result{}, w.refused(err)
+	}
+	w.doubt()
+	return Result{}, unavailable(w.active.Name(), "it did not answer; the write may or may not have been applied", err)
+}
+
+func (w *write) commit(written journal.Written) (Result, error) {
+	committed, err := w.g.Journal.Commit(context.WithoutCancel(w.ctx), w.mu.id, written)
+	if err != nil {
+		w.doubt()
+		return Result{}, unavailable(w.active.Name(), "the write could not be recorded; it may be found applied later", err)
+	}
+	failpoint.Hit(failpoint.AfterCommit)
+	w.g.seen.put(w.key, written.ETag, committed.Version)
+	if committed.Settled {
+		w.g.dirty.clear(w.key, w.mu.mark)
+	} else {
+		w.g.Unsettled(w.key)
+	}
+	w.g.Committed()
+	w.g.Metrics.written(string(w.operation), "acknowledged")
+	r := Result{
+		Key: w.key, ETag: written.ETag, Size: written.Size, ContentType: written.ContentType,
+		Region: w.active.Name(), Version: committed.Version, Replication: make(map[string]journal.CopyState),
+	}
+	for _, name := range w.g.names {
+		if name != w.active.Name() {
+			r.Replication[name] = journal.Pending
+		}
+	}
+	return r, nil
+}
+
+func (w *write) doubt() {
+	w.g.Metrics.written(string(w.operation), "in_doubt")
+	w.g.Logger.WarnContext(w.ctx, "write in doubt", "region", w.active.Name(), "op", w.operation)
+	if err := w.g.Journal.Doubt(context.WithoutCancel(w.ctx), w.mu.id); err != nil {
+		w.g.orphan(orphan{id: w.mu.id, key: w.key, sent: true})
+		return
+	}
+	w.g.Unsettled(w.key)
+}
+
+// refused is what the client is told of a write that was certainly not applied.
+func (w *write) refused(err error) error {
+	w.g.Metrics.written(string(w.operation), "refused")
+	if _, ok := errors.AsType[*s3op.Error](err); ok && s3op.KindOf(err) != s3op.Internal {
+		return err
+	}
+	if errors.Is(err, journal.ErrEpoch) || errors.Is(err, journal.ErrUnavailable) || errors.Is(err, journal.ErrUnknown) {
+		return &s3op.Error{
+			Kind: s3op.Unavailable, Code: "ServiceUnavailable",
+			Message: "the write could not be recorded, so nothing was written; try again", Err: err,
+		}
+	}
+	if errors.Is(err, region.ErrKey) {
+		return region.ToClient(err)
+	}
+	if _, ok := errors.AsType[*region.Error](err); ok {
+		return region.ToClient(err)
+	}
+	return unavailable(w.active.Name(), "the write did not reach it; nothing was written", err)
+}
+
+func unavailable(regionName, what string, err error) *s3op.Error {
+	return &s3op.Error{
+		Kind: s3op.Unavailable, Code: "ServiceUnavailable", Region: regionName,
+		Message: fmt.Sprintf("region %s: %s; try again", regionName, what), Err: err,
+	}
+}
+
+func notYetReplicated(behind string, since time.Time, message string) *s3op.Error {
+	e := &s3op.Error{Kind: s3op.Unavailable, Code: "NotYetReplicated", Message: message, Region: behind}
+	if !since.IsZero() {
+		e.Age = time.Since(since)
+	}
+	return e
+}

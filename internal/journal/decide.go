@@ -1,0 +1,150 @@
+package journal
+
+import "slices"
+
+// Decision is what Settle does with a key.
+type Decision string
+
+// The decisions.
+const (
+	// Wait: a write may still land, so what was seen proves nothing yet.
+	Wait Decision = "wait"
+	// Stand: the row is right and the active holds it.
+	Stand Decision = "stand"
+	// Adopted: what the active holds takes a new version.
+	Adopted Decision = "adopted"
+	// Deleted: the active holds nothing, by a delete; a tombstone with a new version.
+	Deleted Decision = "deleted"
+	// Lost: the row is right and the active does not hold it; its copy is Missing.
+	Lost Decision = "missing"
+	// Rewrite: the row is right and the active does not hold it yet, but what it
+	// held before, or what a late repair brought; its copy is Pending.
+	Rewrite Decision = "rewrite"
+	// NotApplied: the intents left nothing, and there never was a row.
+	NotApplied Decision = "not-applied"
+)
+
+// Decide says what becomes of a key, given its row (Version zero where there is
+// none), its intents, what the active was seen to hold, and whether the active's
+// bucket was compared. It is pure, so that every store decides alike. Intents of
+// other regions say nothing of this one.
+//
+// The rules, each with the history that breaks without it:
+//
+//   - Within the doubt window a read may show that a write was applied, never that
+//     it was not. (A PUT times out; a HEAD shows the old object; the intent is closed; the
+//     next write is acknowledged and copied; then the first one lands: the regions
+//     differ for ever.)
+//   - With two intents, what is seen cannot be told to be this one's or that one's.
+//   - Only a delete's intent makes a tombstone. (A PUT times out, the region was
+//     restored from a backup: a 404 would delete the key everywhere.)
+//   - What a late repair brings back is not a write. (A repair hangs; the key is
+//     deleted; the repair lands: the deleted object would be adopted.)
+//   - What the active held before it was brought to the row's version is not a write
+//     either. (A write is acknowledged and not copied; the replica is promoted; a PUT
+//     times out there: the old object would be adopted over the acknowledged one, or
+//     over the tombstone.)
+func Decide(o *Object, seen Observation, compared bool) Decision {
+	k := known{Object: o, seen: seen, held: o.Copy(seen.Region), hasRow: !o.Version.IsZero(), compared: compared}
+	deleteSeen := o.DeleteSeen
+	windowOpen := false
+	for _, i := range o.Intents {
+		if i.Region != seen.Region {
+			continue
+		}
+		if !i.InDoubt {
+			return Wait
+		}
+		windowOpen = windowOpen || seen.ReadAt.Before(i.DoubtUntil)
+		if i.isClients() {
+			k.clients = append(k.clients, i)
+			deleteSeen = deleteSeen || i.Operation == Delete
+		} else {
+			k.repairs = append(k.repairs, i)
+		}
+	}
+	if windowOpen {
+		return k.decideEarly()
+	}
+	explained := len(k.clients) > 0 || o.Unsettled
+	switch {
+	case k.isAsBefore(), k.isRestored() && !k.matches():
+		return Rewrite
+	case k.matches() && len(k.clients) == 0:
+		return Stand
+	case seen.Found && o.Deleted && !explained:
+		return Rewrite
+	case seen.Found:
+		return Adopted
+	case !k.hasRow:
+		return NotApplied
+	case o.Deleted:
+		return Stand
+	case deleteSeen:
+		return Deleted
+	case k.held.State == Pending:
+		return Rewrite // it lacks what it was to be brought to anyway
+	}
+	return Lost
+}
+
+// known is what Decide goes by.
+type known struct {
+	*Object
+	seen             Observation
+	held             Copy // what the active was last known to hold
+	hasRow, compared bool
+	clients, repairs []Intent
+}
+
+// matches reports whether the active was seen to hold the row's version, under the
+// ETag that this has there.
+func (k *known) matches() bool {
+	etag := k.ETag
+	if k.held.State == Current {
+		etag = k.held.ETag
+	}
+	return k.hasRow && !k.Deleted && k.seen.Found && k.seen.ETag == etag
+}
+
+// isAsBefore reports whether the active was seen to hold what it held before the
+// row's version was to be brought there. Where both have one ETag, it cannot be told
+// that it was.
+func (k *known) isAsBefore() bool {
+	return k.hasRow && k.held.State != Current && k.seen.Found && k.seen.ETag == k.held.ETag
+}
+
+// isRestored reports whether the active was seen to hold what a repair brings.
+func (k *known) isRestored() bool {
+	return k.hasRow && k.seen.Found && slices.ContainsFunc(k.repairs, func(i Intent) bool { return i.RestoresETag == k.seen.ETag })
+}
+
+// decideEarly looks for proof that the only intent was applied, while the window
+// is still open. Proof is a difference from what the active is known to have held. (The
+// active had lost the key; a DELETE times out; its 404 is taken for the delete; a PUT is
+// acknowledged; then the DELETE lands.)
+func (k *known) decideEarly() Decision {
+	if len(k.clients)+len(k.repairs) != 1 || k.Unsettled {
+		return Wait
+	}
+	if len(k.repairs) == 1 {
+		if k.matches() && !k.isAsBefore() {
+			return Stand
+		}
+		return Wait
+	}
+	if isKnown := k.held.State == Current || !k.hasRow && k.compared; !isKnown {
+		return Wait
+	}
+	switch k.clients[0].Operation {
+	case Delete:
+		if k.hasRow && !k.Deleted && !k.seen.Found {
+			return Deleted
+		}
+	case Put, Complete:
+		if k.seen.Found && !k.matches() {
+			return Adopted
+		}
+	}
+	return Wait
+}

@@ -1,0 +1,119 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The errors that callers tell apart, by identity.
+var (
+	// ErrEpoch: the epoch has moved on; the write must not be, or was not, acknowledged.
+	ErrEpoch = errors.New("the epoch has moved on")
+	// ErrNotFound: the index has no row for the key, and no intent.
+	ErrNotFound = errors.New("not in the index")
+	// ErrNoIntent: the intent is gone; Settle has closed it.
+	ErrNoIntent = errors.New("no such intent")
+	// ErrClaim: the claim was taken over or the copy is no longer claimed.
+	ErrClaim = errors.New("the claim is no longer held")
+	// ErrUnavailable: the store cannot take writes; nothing was written.
+	ErrUnavailable = errors.New("the journal is unavailable")
+	// ErrUnknown: the store failed half-way; the change may or may not be there.
+	ErrUnknown = errors.New("the journal failed, the outcome is unknown")
+)
+
+// Journal is the whole contract. Callers ask for the part they need.
+type Journal interface {
+	Epochs
+	Writes
+	Index
+	Queue
+	// Close waits for what was taken up, and lets go of the store.
+	Close() error
+}
+
+// Epochs keeps the one active region of each epoch, and which buckets were compared.
+type Epochs interface {
+	State(ctx context.Context) (State, error)
+	// BeginEpoch makes region the active of a new epoch, one above the last,
+	// provided the present epoch is still `after`; else ErrEpoch.
+	BeginEpoch(ctx context.Context, after int64, region string) (State, error)
+	// Attach makes the regions known for the bucket. Every key without a copy row
+	// for one of them gets a pending one, so that a region added later is filled with
+	// what the index knows.
+	Attach(ctx context.Context, bucket string, regions []string) error
+	// Compared lists the regions whose bucket was compared: the index knows of
+	// every key there.
+	Compared(ctx context.Context, bucket string) ([]string, error)
+	// SetCompared records that the regions' buckets were compared. An error, and
+	// nothing recorded, where one of the regions is not attached to the bucket.
+	SetCompared(ctx context.Context, bucket string, regions []string) error
+}
+
+// Writes is the write path.
+type Writes interface {
+	// Open records an intent and returns its id. ErrEpoch where i.Epoch is not the
+	// present epoch or i.Region not its active. With ErrUnknown it returns the id all the
+	// same: the intent may be there and is to be abandoned.
+	Open(ctx context.Context, i Intent) (int64, error)
+	// Commit records that the intent's write was applied: the key takes a new
+	// version, the active's copy is current, every other attached region's pending,
+	// and the intent is gone, all or nothing. A Repair makes no new version and leaves the
+	// copy to its worker; where a write overlapped it, its intent stays, in doubt, so that
+	// Settle knows what it brought. ErrEpoch as for Open: then the intent is in doubt.
+	// ErrNoIntent where Settle closed it first.
+	Commit(ctx context.Context, id int64, w Written) (Committed, error)
+	// Abandon closes an intent whose write was certainly not applied. Nothing where
+	// it is gone.
+	Abandon(ctx context.Context, id int64) error
+	// Doubt marks an intent whose write may have been applied, or may yet. Nothing
+	// where it is gone.
+	Doubt(ctx context.Context, id int64) error
+	// Settle applies what was seen in the active to a key, by the rules of Decide.
+	// A key on which a write was begun or committed since is left as it is, and so are the
+	// intents of other regions: what the active holds says nothing of them.
+	Settle(ctx context.Context, o Observation) (Decision, error)
+	// MarkMissing records that a region answered that it does not hold the key's
+	// version v, although its copy is current. Nothing where the key has moved on.
+	MarkMissing(ctx context.Context, bucket, key, region string, v Version) error
+}
+
+// Index answers what is known. Its methods never wait for a writer.
+type Index interface {
+	// Lookup returns the row of a key, with copies and intents. A key that has
+	// only intents has the zero Version. ErrNotFound without either.
+	Lookup(ctx context.Context, bucket, key string) (*Object, error)
+	// Differing returns, in byte order, up to limit rows with after < key <= upTo
+	// whose copy in the region is not current, or that are Contested. An empty upTo is no
+	// bound. Copies are filled in.
+	Differing(ctx context.Context, bucket, region, after, upTo string, limit int) ([]*Object, error)
+	// Unsettled returns, in byte order, up to limit rows with after < key that Settle
+	// is to close: unsettled rows, and keys with intents in doubt in the active.
+	Unsettled(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
+	// Lag is computed from the rows that the workers use.
+	Lag(ctx context.Context, bucket, region string) (Lag, error)
+}
+
+// Queue is the pending copies as work to be done.
+type Queue interface {
+	// Claim takes up to limit due copies of a region for the length of the lease. A
+	// copy that is claimed is given to nobody else, whatever happens to its key.
+	Claim(ctx context.Context, bucket, region string, limit int, lease time.Duration) ([]Task, error)
+	// Renew extends a claim.
+	Renew(ctx context.Context, t Task, lease time.Duration) error
+	// Finish records that the region holds the task's version with this ETag (""
+	// for a tombstone). The copy is current if the key has not moved on, is not
+	// Contested, and no late copy could still land on what the region holds now; else it
+	// stays pending, with the reason. A copy that is not Pending any more, on a key that
+	// has moved on, stays as it is. What is returned is its state.
+	Finish(ctx context.Context, t Task, etag string) (CopyState, error)
+	// Fail records that the copy was not made, and gives up the claim. A copy that
+	// is not Pending any more stays as it is.
+	Fail(ctx context.Context, t Task, f Failure) error
+	// Request puts a copy into the queue at once, whatever it is thought to hold;
+	// one that is Unreplicable or Abandoned stays as it is.
+	Request(ctx context.Context, bucket, key, region string) error
+	// NextDue is when Claim has the next copy of the region to give; one that is
+	// claimed, when its lease is over. Zero where none waits.
+	NextDue(ctx context.Context, bucket, region string) (time.Time, error)
+}

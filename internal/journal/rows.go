@@ -1,0 +1,220 @@
+package journal
+
+import "time"
+
+// Operation is what an intent means to do to a key.
+type Operation string
+
+// The operations. Repair writes an acknowledged version back into the active; it
+// makes no new version.
+const (
+	Put      Operation = "put"
+	Complete Operation = "complete-multipart"
+	Delete   Operation = "delete"
+	Repair   Operation = "repair"
+	// Adopt marks a version that no intent explains: the active was found to hold it.
+	Adopt Operation = "adopt"
+)
+
+// State is where the store stands: the present epoch and its one active region.
+type State struct {
+	// JournalID is made when the store is made, and never changes.
+	JournalID string
+	// Epoch is 0 before the first BeginEpoch.
+	Epoch   int64
+	Active  string
+	BeganAt time.Time
+}
+
+// Intent says that a write may be reaching a region.
+type Intent struct {
+	// ID is drawn by Open.
+	ID          int64
+	Bucket, Key string
+	Region      string
+	Operation   Operation
+	// Epoch in which the write was begun.
+	Epoch    int64
+	OpenedAt time.Time
+	// DoubtUntil is when the write can no longer land in the region: the request's
+	// hard deadline and the doubt window.
+	DoubtUntil time.Time
+	// InDoubt is set once the request's outcome is unknown.
+	InDoubt bool
+	// Restores and RestoresETag are the version that a Repair writes back.
+	Restores     Version
+	RestoresETag string
+}
+
+// isClients reports whether the intent is a client's write.
+func (i Intent) isClients() bool { return i.Operation != Repair }
+
+// Written is what a region answered to a write, or holds.
+type Written struct {
+	ETag        string
+	Size        int64
+	ContentType string
+}
+
+// Committed is what became of a write.
+type Committed struct {
+	Version Version
+	// Settled is false where the region's order of overlapping writes is not
+	// known, or another intent of the key is open: the key must be read again.
+	Settled bool
+}
+
+// CopyState is what is known of one key in one region.
+type CopyState string
+
+// The states of a copy.
+const (
+	// Current: the region holds the key's version (for a tombstone: nothing).
+	Current CopyState = "current"
+	// Pending: older than the key's version, and in the queue.
+	Pending CopyState = "pending"
+	// Abandoned: an operator took it out of the queue, on the record.
+	Abandoned CopyState = "abandoned"
+	// Unreplicable: the region cannot hold this key or object.
+	Unreplicable CopyState = "unreplicable"
+	// Missing: the region should hold it and answered that it does not.
+	Missing CopyState = "missing"
+	// Unknown: nothing was ever recorded of this key there.
+	Unknown CopyState = "unknown"
+)
+
+// Copy is what is known of one key in one region.
+type Copy struct {
+	Region string
+	State  CopyState
+	// Version and ETag are what the region was last known to hold: zero and ""
+	// for nothing.
+	Version  Version
+	ETag     string
+	Attempts int
+	// LastError is "" where the last attempt succeeded or none was made.
+	LastError string
+	// NextTry is when a Pending copy is due; zero otherwise.
+	NextTry time.Time
+	// PendingSince is when a Pending copy last was current; zero otherwise.
+	PendingSince time.Time
+}
+
+// Object is the index's row of a key, with its copies.
+type Object struct {
+	Bucket, Key string
+	Version     Version
+	Operation   Operation
+	// Deleted marks a tombstone: the last write is a delete.
+	Deleted     bool
+	ETag        string
+	Size        int64
+	ContentType string
+	// LastRegion is the active that took the last write.
+	LastRegion           string
+	CreatedAt, UpdatedAt time.Time
+	// Unsettled: writes overlapped, or the active was found to hold something
+	// that no intent explains, and the active has not been read again since.
+	Unsettled bool
+	// DeleteSeen: one of the writes that overlapped is a delete.
+	DeleteSeen bool
+	// Copies are in the order of the regions' names.
+	Copies []Copy
+	// Intents are those open or in doubt.
+	Intents []Intent
+}
+
+// Copy returns what is known of the key in a region; its State is Unknown where
+// nothing was recorded.
+func (o *Object) Copy(region string) Copy {
+	for _, c := range o.Copies {
+		if c.Region == region {
+			return c
+		}
+	}
+	return Copy{Region: region, State: Unknown}
+}
+
+// Contested reports whether a client's write of the key is under way or in doubt,
+// or the order of its last writes is not known: then only the active can answer for it.
+func (o *Object) Contested() bool {
+	if o.Unsettled {
+		return true
+	}
+	for _, i := range o.Intents {
+		if i.isClients() {
+			return true
+		}
+	}
+	return false
+}
+
+// Task is a claimed copy that is to be brought to the key's version.
+type Task struct {
+	// Claim identifies this claim; a claim that was taken over no longer counts.
+	Claim  int64
+	Region string
+	Object Object
+	Late   []LateCopy
+}
+
+// Target is what is known of the key in the task's region.
+func (t *Task) Target() Copy { return t.Object.Copy(t.Region) }
+
+// AnyETag as LateCopy.Expects: the region would apply the copy whatever it holds.
+const AnyETag = "*"
+
+// LateCopy is a copy whose answer never came, and which may yet land in its region.
+type LateCopy struct {
+	// Expects is the ETag at which the region would apply it, "" where the key must
+	// be absent, AnyETag where the region does not honour conditions.
+	Expects string
+	// ETag is what the region holds once it has landed.
+	ETag string
+	// Until is when it can no longer land.
+	Until time.Time
+}
+
+// Failure is why a copy was not made.
+type Failure struct {
+	Reason string
+	// State is Pending (the default), Unreplicable, or Missing.
+	State CopyState
+	// NextTry is when a Pending copy is due again.
+	NextTry time.Time
+	// Late is set where the region may yet apply the attempt.
+	Late *LateCopy
+	// SourceChanged: the active was found to hold something else than the index
+	// says, so the key is to be settled before it is copied.
+	SourceChanged bool
+}
+
+// Lag is how far a region is behind.
+type Lag struct {
+	Keys, Bytes int64
+	// OldestPending is when the copy that has waited longest last was current;
+	// zero where none waits.
+	OldestPending time.Time
+	// Failing counts the pending copies whose last attempt failed.
+	Failing int64
+	// Unreplicable counts what the region cannot hold.
+	Unreplicable int64
+}
+
+// Observation is what the active was seen to hold of a key.
+type Observation struct {
+	Bucket, Key string
+	// Region is the region that was read, in this epoch.
+	Region string
+	Epoch  int64
+	// Version is the key's version before the region was read: what was seen
+	// counts only where no write was committed since.
+	Version Version
+	// Intents are the ids of the key's intents before the region was read.
+	Intents []int64
+	// Found is false where a healthy region answered that it has no such key.
+	Found bool
+	Written
+	// ReadAt is when the read began.
+	ReadAt time.Time
+}

@@ -1,0 +1,239 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// Claim takes due copies of a region.
+func (j *Journal) Claim(ctx context.Context, bucket, region string, limit int, lease time.Duration) ([]journal.Task, error) {
+	var tasks []journal.Task
+	err := j.writer.do(ctx, func(t *tx) error {
+		tasks = nil
+		now := time.Now()
+		claim := rand.Int64() | 1 // never 0, which is no claim
+		keys, err := collect(context.Background(), t, scanKey, `
+			UPDATE copies SET claim = ?1, claimed_until = ?2
+			WHERE region = ?3 AND bucket = ?4 AND key IN (
+				SELECT key FROM copies WHERE bucket = ?4 AND region = ?3 AND state = 'pending' AND next_try <= ?5 AND claimed_until <= ?5
+				ORDER BY next_try LIMIT ?6)
+			RETURNING key`, claim, micros(now.Add(lease)), region, bucket, micros(now), limit)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			task, err := t.task(bucket, key, region, now)
+			if err != nil {
+				return err
+			}
+			task.Claim = claim
+			tasks = append(tasks, task)
+		}
+		return nil
+	})
+	return tasks, err
+}
+
+func (t *tx) task(bucket, key, region string, now time.Time) (journal.Task, error) {
+	task := journal.Task{Region: region}
+	o, err := readObject(context.Background(), t, bucket, key)
+	if err != nil {
+		return task, err
+	}
+	if o == nil {
+		return task, fmt.Errorf("copy without a row: region %s", region)
+	}
+	task.Object = *o
+	task.Late, err = collect(context.Background(), t, scanLate,
+		`SELECT expects, etag, until FROM late_copies WHERE bucket = ? AND key = ? AND region = ? AND until > ?`,
+		bucket, key, region, micros(now))
+	return task, err
+}
+
+func scanLate(rows *sql.Rows) (journal.LateCopy, error) {
+	var l journal.LateCopy
+	var until int64
+	err := rows.Scan(&l.Expects, &l.ETag, &until)
+	l.Until = fromMicros(until)
+	return l, err
+}
+
+// Renew extends a claim.
+func (j *Journal) Renew(ctx context.Context, task journal.Task, lease time.Duration) error {
+	return j.claimed(ctx, task, func(t *tx) error {
+		return t.exec(`UPDATE copies SET claimed_until = ? WHERE bucket = ? AND key = ? AND region = ?`,
+			micros(time.Now().Add(lease)), task.Object.Bucket, task.Object.Key, task.Region)
+	})
+}
+
+// claimed runs f if the task's claim is still held, else it returns ErrClaim.
+func (j *Journal) claimed(ctx context.Context, task journal.Task, f func(*tx) error) error {
+	var refused error
+	err := j.writer.do(ctx, func(t *tx) error {
+		var claim int64
+		_, err := t.scan(`SELECT claim FROM copies WHERE bucket = ? AND key = ? AND region = ?`,
+			[]any{task.Object.Bucket, task.Object.Key, task.Region}, &claim)
+		if err != nil {
+			return err
+		}
+		if claim == 0 || claim != task.Claim {
+			refused = journal.ErrClaim
+			return nil
+		}
+		return f(t)
+	})
+	if err == nil {
+		err = refused
+	}
+	return err
+}
+
+// The reasons that a copy which was made is not current yet.
+const (
+	reasonContested = "the key is still being written; the copy is made again"
+	reasonLate      = "an earlier copy, to which the region gave no answer, may still land on it"
+)
+
+// Finish records that the region holds the task's version.
+func (j *Journal) Finish(ctx context.Context, task journal.Task, etag string) (journal.CopyState, error) {
+	var state journal.CopyState
+	err := j.claimed(ctx, task, func(t *tx) error {
+		again, reason, err := t.whyNotCurrent(task, etag, j.rest)
+		if err != nil {
+			return err
+		}
+		o := &task.Object
+		if again.IsZero() {
+			err = t.setCurrent(o.Bucket, o.Key, task.Region, o.Version, etag)
+		} else {
+			// Where the copy is not pending any more, what was learnt meanwhile stands.
+			err = t.exec(`
+				UPDATE copies SET epoch = ?, sequence = ?, etag = ?, last_error = ?, next_try = ?
+				WHERE bucket = ? AND key = ? AND region = ? AND state = 'pending'`,
+				o.Version.Epoch, o.Version.Sequence, etag, reason, micros(again), o.Bucket, o.Key, task.Region)
+		}
+		if err != nil {
+			return err
+		}
+		state, err = t.unclaim(task)
+		return err
+	})
+	return state, err
+}
+
+// whyNotCurrent says when a copy that was made is to be made again, and why; zero
+// where it is current.
+func (t *tx) whyNotCurrent(task journal.Task, etag string, rest time.Duration) (again time.Time, reason string, err error) {
+	o, err := readObject(context.Background(), t, task.Object.Bucket, task.Object.Key)
+	if err != nil {
+		return time.Time{}, "", err
+	}
+	if o == nil {
+		return time.Time{}, "", fmt.Errorf("copy without a row: region %s", task.Region)
+	}
+	now := time.Now()
+	if o.Version != task.Object.Version {
+		return now, "", nil
+	}
+	if o.Contested() {
+		return now.Add(rest), reasonContested, nil
+	}
+	late, err := t.lateUntil(task, etag, now)
+	if err != nil || late.IsZero() {
+		return time.Time{}, "", err
+	}
+	return late, reasonLate, nil
+}
+
+// unclaim gives up the claim and returns the state of the copy.
+func (t *tx) unclaim(task journal.Task) (state journal.CopyState, err error) {
+	_, err = t.scan(`UPDATE copies SET claim = 0, claimed_until = 0 WHERE bucket = ? AND key = ? AND region = ? RETURNING state`,
+		[]any{task.Object.Bucket, task.Object.Key, task.Region}, &state)
+	return state, err
+}
+
+// lateUntil is when the last of the copies is over that could still land on what
+// the region holds now; zero where none could.
+func (t *tx) lateUntil(task journal.Task, etag string, now time.Time) (time.Time, error) {
+	o := &task.Object
+	if err := t.exec(`DELETE FROM late_copies WHERE bucket = ? AND key = ? AND region = ? AND until <= ?`,
+		o.Bucket, o.Key, task.Region, micros(now)); err != nil {
+		return time.Time{}, err
+	}
+	var until int64
+	_, err := t.scan(`
+		SELECT coalesce(max(until), 0) FROM late_copies
+		WHERE bucket = ? AND key = ? AND region = ? AND expects IN (?, '*')`, []any{o.Bucket, o.Key, task.Region, etag}, &until)
+	return fromMicros(until), err
+}
+
+// Fail records that the copy was not made.
+func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure) error {
+	switch f.State = cmp.Or(f.State, journal.Pending); f.State {
+	case journal.Pending, journal.Unreplicable, journal.Missing:
+	default:
+		return fmt.Errorf("record a failed copy: %q is not a state that a failure leaves", f.State)
+	}
+	o := &task.Object
+	return j.claimed(ctx, task, func(t *tx) error {
+		if f.Late != nil {
+			err := t.exec(`INSERT INTO late_copies (bucket, key, region, expects, etag, until) VALUES (?, ?, ?, ?, ?, ?)`,
+				o.Bucket, o.Key, task.Region, f.Late.Expects, f.Late.ETag, micros(f.Late.Until))
+			if err != nil {
+				return err
+			}
+		}
+		if f.SourceChanged {
+			err := t.exec(`UPDATE objects SET unsettled = 1 WHERE bucket = ? AND key = ? AND epoch = ? AND sequence = ?`,
+				o.Bucket, o.Key, o.Version.Epoch, o.Version.Sequence)
+			if err != nil {
+				return err
+			}
+		}
+		return t.fail(task, f)
+	})
+}
+
+// fail: where the copy is not pending any more, what was learnt meanwhile stands.
+func (t *tx) fail(task journal.Task, f journal.Failure) error {
+	if _, err := t.unclaim(task); err != nil {
+		return err
+	}
+	o, now := &task.Object, micros(time.Now())
+	// A key that has moved on is due at once, whatever befell its old version.
+	moved, err := t.execCount(`
+		UPDATE copies SET attempts = attempts + 1, last_error = ?5, next_try = ?6
+		WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'pending' AND EXISTS (
+			SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND sequence <> ?4)`,
+		o.Bucket, o.Key, task.Region, o.Version.Sequence, f.Reason, now)
+	if err != nil || moved > 0 {
+		return err
+	}
+	return t.exec(`
+		UPDATE copies SET attempts = attempts + 1, last_error = ?4, state = ?5,
+			next_try = CASE ?5 WHEN 'pending' THEN ?6 ELSE 0 END,
+			pending_since = CASE ?5 WHEN 'pending' THEN pending_since ELSE 0 END,
+			epoch = CASE ?5 WHEN 'missing' THEN 0 ELSE epoch END,
+			sequence = CASE ?5 WHEN 'missing' THEN 0 ELSE sequence END,
+			etag = CASE ?5 WHEN 'missing' THEN '' ELSE etag END
+		WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'pending'`,
+		o.Bucket, o.Key, task.Region, f.Reason, string(f.State), cmp.Or(micros(f.NextTry), now))
+}
+
+// Request puts a copy into the queue at once.
+func (j *Journal) Request(ctx context.Context, bucket, key, region string) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		now := micros(time.Now())
+		return t.exec(`
+			UPDATE copies SET state = 'pending', next_try = ?4,
+				pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE ?4 END
+			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state IN ('missing', 'pending', 'current')`,
+			bucket, key, region, now)
+	})
+}

@@ -1,0 +1,236 @@
+// Package sqlite keeps the journal in one SQLite file, owned by one process.
+//
+// The file is in WAL mode with synchronous=FULL: a commit that returned is on disk.
+// All changes go through one writer goroutine, which puts whatever is waiting into
+// one transaction (see writer), so that many requests share one fsync. Reads have
+// connections of their own and never wait for the writer.
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// ErrLocked: another process owns the file.
+var ErrLocked = errors.New("another process is using the journal")
+
+// Config says where the journal is.
+type Config struct {
+	// Path of the database file. Required; its folder is made, 0700.
+	Path string
+	// RestInterval is how soon a copy of a key that is still being written is
+	// tried again. Default 5 s.
+	RestInterval time.Duration
+	// Logger tells of migrations and of what a crash left. Required.
+	Logger *slog.Logger
+	// Metrics counts commits. Default: none.
+	Metrics *Metrics
+}
+
+// Journal implements journal.Journal. Close it once nothing uses it any more.
+type Journal struct {
+	writer  *writer
+	readers *sql.DB
+	lock    *flock.Flock
+	rest    time.Duration
+}
+
+var _ journal.Journal = (*Journal)(nil)
+
+// Open opens or makes the file, migrates it, and takes up what a crash left: open
+// intents are in doubt from now on, and claims are given up. The lock on the file is
+// held until Close; where another process holds it, ErrLocked.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	if cfg.Path == "" || cfg.Logger == nil {
+		return nil, errors.New("sqlite: Path and Logger are required")
+	}
+	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the journal's folder: %w", err)
+	}
+	lock := flock.New(cfg.Path+".lock", flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the journal: %w", err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("%w: %s is locked; stop the other gateway, or give this one another DATABASE_URL", ErrLocked, cfg.Path)
+	}
+	j, err := open(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	j.lock = lock
+	return j, nil
+}
+
+func open(ctx context.Context, cfg Config) (*Journal, error) {
+	// The file is made before SQLite does, for its mode: keys are customers' data.
+	f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn(cfg.Path, 8<<10))
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	if err := migrate(ctx, db, cfg.Logger); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := recoverFromCrash(ctx, db, cfg.Logger); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	w, err := newWriter(ctx, db, cfg.Metrics)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	readers, err := sql.Open("sqlite", dsn(cfg.Path, 2<<10)+"&_pragma=query_only(1)")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the journal: %w", err), w.close())
+	}
+	readers.SetMaxOpenConns(4)
+	readers.SetMaxIdleConns(4)
+	return &Journal{writer: w, readers: readers, rest: cmp.Or(cfg.RestInterval, 5*time.Second)}, nil
+}
+
+// dsn names the file with the pragmas of every connection; cacheKiB bounds a
+// connection's page cache.
+func dsn(path string, cacheKiB int) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	return fmt.Sprintf("%s?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+		"&_pragma=foreign_keys(1)&_pragma=cache_size(-%d)", u.String(), cacheKiB)
+}
+
+func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder, goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	current, target, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the journal's schema version (is it a SQLite file of ours?): %w", err)
+	}
+	if current > target {
+		return fmt.Errorf("the journal has schema %d, this version of tandem knows %d: it was written by a newer one", current, target)
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate the journal: %w", err)
+	}
+	for _, r := range results {
+		log.InfoContext(ctx, "journal migrated", "version", r.Source.Version, "elapsed", r.Duration)
+	}
+	_, err = db.ExecContext(ctx, `INSERT INTO journal (id, journal_id, sequence) VALUES (1, ?, 0) ON CONFLICT DO NOTHING`, uuid.NewString())
+	if err != nil {
+		return fmt.Errorf("name the journal: %w", err)
+	}
+	return nil
+}
+
+// recoverFromCrash takes up what the last process left. It owned the file alone, so
+// whatever it had open has nobody to answer for it; its requests may still be on their
+// way, which is what the doubt window is for.
+func recoverFromCrash(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	result, err := db.ExecContext(ctx, `UPDATE intents SET in_doubt = 1 WHERE in_doubt = 0`)
+	if err != nil {
+		return fmt.Errorf("take up open intents: %w", err)
+	}
+	intents, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	result, err = db.ExecContext(ctx, `UPDATE copies SET claim = 0, claimed_until = 0 WHERE claim <> 0`)
+	if err != nil {
+		return fmt.Errorf("take up claims: %w", err)
+	}
+	claims, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if intents > 0 || claims > 0 {
+		log.InfoContext(ctx, "journal taken up after an unclean stop", "intents", intents, "copies", claims)
+	}
+	return nil
+}
+
+// Close waits for the writer and lets go of the file.
+func (j *Journal) Close() error {
+	err := errors.Join(j.writer.close(), j.readers.Close())
+	return errors.Join(err, j.lock.Unlock())
+}
+
+// Backup writes a consistent copy of the journal at path to the new file
+// destination, durable on return. The journal may be in use meanwhile.
+func Backup(ctx context.Context, path, destination string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("find the journal: %w", err)
+	}
+	f, err := os.OpenFile(destination, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the backup: %w", err)
+	}
+	defer f.Close()
+	db, err := sql.Open("sqlite", dsn(path, 2<<10))
+	if err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	defer db.Close()
+	// VACUUM INTO takes an existing file when it is empty.
+	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, destination); err != nil {
+		return errors.Join(fmt.Errorf("copy the journal: %w", err), os.Remove(destination))
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync the backup: %w", err)
+	}
+	return syncDir(filepath.Dir(destination))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync the backup's folder: %w", err)
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// micros is how a time is stored.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

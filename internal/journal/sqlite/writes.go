@@ -1,0 +1,206 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// Open records an intent.
+func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
+	var id int64
+	var refused error
+	err := j.writer.do(ctx, func(t *tx) error {
+		if refused = t.checkEpoch(i.Epoch, i.Region); refused != nil {
+			return nil
+		}
+		_, err := t.scan(`
+			INSERT INTO intents (bucket, key, region, operation, epoch, began, opened_at, doubt_until,
+				restores_epoch, restores_sequence, restores_etag)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+			[]any{i.Bucket, i.Key, i.Region, string(i.Operation), i.Epoch, t.sequence, micros(i.OpenedAt), micros(i.DoubtUntil),
+				i.Restores.Epoch, i.Restores.Sequence, i.RestoresETag}, &id)
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	return id, err
+}
+
+func (t *tx) checkEpoch(epoch int64, region string) error {
+	if epoch == 0 || epoch != t.state.Epoch || region != t.state.Active {
+		return fmt.Errorf("%w: epoch %d with active %s, not %d with %s", journal.ErrEpoch, t.state.Epoch, t.state.Active, epoch, region)
+	}
+	return nil
+}
+
+// openIntent is what a commit needs to know: the intent, the key's row (zero where
+// there is none), and whether another write of the key may be under way.
+type openIntent struct {
+	bucket, key, region, operation string
+	epoch, began                   int64
+	restores, version              journal.Version
+	deleted, unsettled, deleteSeen bool
+	hasOther                       bool
+}
+
+// readIntent: two repairs of one version bring the same, so neither is another
+// write to the other.
+func (t *tx) readIntent(id int64) (i openIntent, found bool, err error) {
+	found, err = t.scan(`
+		SELECT i.bucket, i.key, i.region, i.operation, i.epoch, i.began, i.restores_epoch, i.restores_sequence,
+			coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.deleted, 0), coalesce(o.unsettled, 0), coalesce(o.delete_seen, 0),
+			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.id <> i.id
+				AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
+		FROM intents i LEFT JOIN objects o ON o.bucket = i.bucket AND o.key = i.key
+		WHERE i.id = ?`, []any{id},
+		&i.bucket, &i.key, &i.region, &i.operation, &i.epoch, &i.began, &i.restores.Epoch, &i.restores.Sequence,
+		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.hasOther)
+	return i, found, err
+}
+
+// Commit records that the intent's write was applied.
+func (j *Journal) Commit(ctx context.Context, id int64, w journal.Written) (journal.Committed, error) {
+	var committed journal.Committed
+	var refused error
+	err := j.writer.do(ctx, func(t *tx) error {
+		i, found, err := t.readIntent(id)
+		if err != nil {
+			return err
+		}
+		if !found {
+			refused = journal.ErrNoIntent
+			return nil
+		}
+		if refused = t.checkEpoch(i.epoch, i.region); refused != nil {
+			return t.exec(`UPDATE intents SET in_doubt = 1 WHERE id = ?`, id)
+		}
+		if journal.Operation(i.operation) == journal.Repair {
+			committed, err = t.commitRepair(id, i)
+		} else {
+			committed, err = t.commitWrite(id, i, w)
+		}
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	return committed, err
+}
+
+// isOverlapped: the region's order of two writes is not ours to know when one began
+// before the other was committed, so a write overlaps with every other intent that is
+// there, and with the last one committed if that drew its sequence after this began.
+func (i *openIntent) isOverlapped() bool { return i.hasOther || i.isOvertaken() }
+
+func (i *openIntent) isOvertaken() bool { return i.version.Sequence > i.began }
+
+func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Committed, error) {
+	if err := t.exec(`DELETE FROM intents WHERE id = ?`, id); err != nil {
+		return journal.Committed{}, err
+	}
+	isDelete := journal.Operation(i.operation) == journal.Delete
+	row := newVersion{
+		bucket: i.bucket, key: i.key, region: i.region, operation: i.operation,
+		deleted: isDelete, written: w, unsettled: i.isOverlapped(),
+	}
+	row.deleteSeen = row.unsettled && (isDelete || i.isOvertaken() && (i.deleted || i.deleteSeen))
+	version, err := t.write(row)
+	return journal.Committed{Version: version, Settled: !row.unsettled}, err
+}
+
+// commitRepair: where a write overlapped, the intent is kept, in doubt although it
+// cannot land any more, so that Settle knows what it brought. (A repair and a delete
+// overlap, both are answered; without the intent, the object that the active then holds
+// would be adopted, and the deleted key be back.)
+func (t *tx) commitRepair(id int64, i openIntent) (journal.Committed, error) {
+	if i.isOverlapped() || i.unsettled || i.version != i.restores {
+		if err := t.exec(`UPDATE intents SET in_doubt = 1, doubt_until = ? WHERE id = ?`, micros(time.Now()), id); err != nil {
+			return journal.Committed{}, err
+		}
+		err := t.exec(`UPDATE objects SET unsettled = 1 WHERE bucket = ? AND key = ?`, i.bucket, i.key)
+		return journal.Committed{Version: i.version}, err
+	}
+	return journal.Committed{Version: i.version, Settled: true}, t.exec(`DELETE FROM intents WHERE id = ?`, id)
+}
+
+// newVersion is a write on its way into the index.
+type newVersion struct {
+	bucket, key, region, operation string
+	deleted                        bool
+	written                        journal.Written
+	unsettled, deleteSeen          bool
+}
+
+// write gives the key a new version: the active holds it, every other attached
+// region is to be brought to it.
+func (t *tx) write(n newVersion) (journal.Version, error) {
+	v := t.draw()
+	now := micros(time.Now())
+	if n.deleted {
+		n.written = journal.Written{}
+	}
+	err := t.exec(`
+		INSERT INTO objects (bucket, key, epoch, sequence, operation, deleted, etag, size, content_type, last_region,
+			created_at, updated_at, unsettled, delete_seen)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)
+		ON CONFLICT (bucket, key) DO UPDATE SET epoch = ?3, sequence = ?4, operation = ?5,
+			created_at = CASE WHEN deleted THEN ?11 ELSE created_at END,
+			deleted = ?6, etag = ?7, size = ?8, content_type = ?9, last_region = ?10, updated_at = ?11,
+			unsettled = ?12, delete_seen = ?13`,
+		n.bucket, n.key, v.Epoch, v.Sequence, n.operation, n.deleted, n.written.ETag, n.written.Size, n.written.ContentType,
+		n.region, now, n.unsettled, n.deleteSeen)
+	if err != nil {
+		return v, err
+	}
+	for _, region := range t.regions[n.bucket] {
+		if region != n.region {
+			if err := t.pend(n.bucket, n.key, region, now); err != nil {
+				return v, err
+			}
+		}
+	}
+	return v, t.setCurrent(n.bucket, n.key, n.region, v, n.written.ETag)
+}
+
+// setCurrent: a claim on the copy stays, so that its worker finds out.
+func (t *tx) setCurrent(bucket, key, region string, v journal.Version, etag string) error {
+	return t.exec(`
+		INSERT INTO copies (bucket, key, region, state, epoch, sequence, etag) VALUES (?1, ?2, ?3, 'current', ?4, ?5, ?6)
+		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'current', epoch = ?4, sequence = ?5, etag = ?6,
+			attempts = 0, last_error = '', next_try = 0, pending_since = 0`,
+		bucket, key, region, v.Epoch, v.Sequence, etag)
+}
+
+// pend puts a copy into the queue, due now. What the region holds stays known.
+func (t *tx) pend(bucket, key, region string, now int64) error {
+	return t.exec(`
+		INSERT INTO copies (bucket, key, region, state, next_try, pending_since) VALUES (?1, ?2, ?3, 'pending', ?4, ?4)
+		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'pending', attempts = 0, last_error = '', next_try = ?4,
+			pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE ?4 END`,
+		bucket, key, region, now)
+}
+
+// Abandon closes an intent that left nothing.
+func (j *Journal) Abandon(ctx context.Context, id int64) error {
+	return j.writer.do(ctx, func(t *tx) error { return t.exec(`DELETE FROM intents WHERE id = ?`, id) })
+}
+
+// Doubt marks an intent whose outcome is unknown.
+func (j *Journal) Doubt(ctx context.Context, id int64) error {
+	return j.writer.do(ctx, func(t *tx) error { return t.exec(`UPDATE intents SET in_doubt = 1 WHERE id = ?`, id) })
+}
+
+// MarkMissing records that a region does not hold what it should.
+func (j *Journal) MarkMissing(ctx context.Context, bucket, key, region string, v journal.Version) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		return t.exec(`
+			UPDATE copies SET state = 'missing', epoch = 0, sequence = 0, etag = ''
+			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'current' AND epoch = ?4 AND sequence = ?5
+				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?4 AND sequence = ?5 AND NOT deleted)`,
+			bucket, key, region, v.Epoch, v.Sequence)
+	})
+}

@@ -1,0 +1,140 @@
+// Package reconcile compares what regions hold with what the index knows.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Journal is what attaching needs of the journal.
+type Journal interface {
+	Attach(ctx context.Context, bucket string, regions []string) error
+	Compared(ctx context.Context, bucket string) ([]string, error)
+	SetCompared(ctx context.Context, bucket string, regions []string) error
+	Lookup(ctx context.Context, bucket, key string) (*journal.Object, error)
+}
+
+// Attacher finds out, when regions are attached, whether the index knows of every
+// key in them. A region of which it does not is not compared: nobody can say how fresh a
+// read is of a key without a row, nor how far the region is behind.
+type Attacher struct {
+	// Bucket is the name that clients see.
+	Bucket string
+	// Regions, the active first.
+	Regions []*region.Region
+	Journal Journal
+	// Compared is told which regions were compared, each time that changes.
+	Compared func(regions []string)
+	Logger   *slog.Logger
+}
+
+// Attach makes the regions known, so that every write from here on has a copy in
+// each, and takes over what was found when they were attached before.
+func (a *Attacher) Attach(ctx context.Context) error {
+	var names []string
+	for _, r := range a.Regions {
+		names = append(names, r.Name())
+	}
+	if err := a.Journal.Attach(ctx, a.Bucket, names); err != nil {
+		return err
+	}
+	compared, err := a.Journal.Compared(ctx, a.Bucket)
+	if err != nil {
+		return err
+	}
+	a.Compared(compared)
+	return nil
+}
+
+// retryInterval is how often a region that did not answer is asked again.
+const retryInterval = 15 * time.Second
+
+// Compare lists the regions that were not compared yet, and records those of which
+// the index knows every key. It ends when each has answered once, or with ctx.
+func (a *Attacher) Compare(ctx context.Context) error {
+	for {
+		open, err := a.pass(ctx)
+		if err != nil || open == 0 {
+			return err
+		}
+		timer := time.NewTimer(retryInterval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// pass returns how many regions have not answered. A replica counts only once the
+// active does: an empty replica beside an active full of keys that the index does not know
+// is not a replica that lacks nothing.
+func (a *Attacher) pass(ctx context.Context) (open int, err error) {
+	compared, err := a.Journal.Compared(ctx, a.Bucket)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range a.Regions {
+		if slices.Contains(compared, r.Name()) {
+			continue
+		}
+		known, err := a.knowsAll(ctx, r)
+		switch {
+		case err != nil:
+			a.Logger.WarnContext(ctx, "region cannot be listed yet", "region", r.Name(), "err", err)
+			open++
+			if i == 0 {
+				return len(a.Regions), nil
+			}
+			continue
+		case !known:
+			a.Logger.WarnContext(ctx, "region holds objects that were never compared: they are served with freshness unknown, and are not replicated",
+				"region", r.Name())
+			if i == 0 {
+				return 0, nil
+			}
+			continue
+		}
+		if err := a.Journal.SetCompared(ctx, a.Bucket, []string{r.Name()}); err != nil {
+			return 0, err
+		}
+		compared = append(compared, r.Name())
+		a.Compared(compared)
+		a.Logger.InfoContext(ctx, "region compared: the index knows of every key in it", "region", r.Name())
+	}
+	return open, nil
+}
+
+// knowsAll reports whether the index has a row for every key of the region's first
+// page of listing, and there is no second.
+func (a *Attacher) knowsAll(ctx context.Context, r *region.Region) (bool, error) {
+	page, err := r.List(ctx, region.ListOptions{})
+	if err != nil {
+		return false, fmt.Errorf("list: %w", err)
+	}
+	if page.Truncated {
+		return false, nil
+	}
+	for _, o := range page.Objects {
+		if s3op.IsReserved(o.Key) {
+			continue
+		}
+		_, err := a.Journal.Lookup(ctx, a.Bucket, o.Key)
+		if errors.Is(err, journal.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,71 @@
+package region
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// probeKey is written once for each run of a gateway, to learn what the region does.
+const probeKey = s3op.ReservedPrefix + "probe"
+
+// Conditions says which conditional writes a region honours.
+type Conditions struct {
+	// Put: If-Match and If-None-Match, on PutObject and so on completing an upload.
+	Put bool
+	// Delete: If-Match on DeleteObject.
+	Delete bool
+}
+
+// Conditions reports which conditional writes the region honours. It learns this by
+// trying, once, with a small object of Tandem's own: a region that takes the headers
+// and ignores them would otherwise let a late copy overwrite a newer object. An *Error
+// says that it could not be learned now.
+func (r *Region) Conditions(ctx context.Context) (Conditions, error) {
+	r.conditions.Lock()
+	defer r.conditions.Unlock()
+	if !r.conditions.known {
+		c, err := r.probeConditions(ctx)
+		if err != nil {
+			return Conditions{}, err
+		}
+		r.conditions.known, r.conditions.Conditions = true, c
+	}
+	return r.conditions.Conditions, nil
+}
+
+const noSuchETag = "00000000000000000000000000000000"
+
+func (r *Region) probeConditions(ctx context.Context) (Conditions, error) {
+	put := func(h http.Header) error {
+		_, err := r.Put(ctx, probeKey, h, bytes.NewReader(nil), 0)
+		return err
+	}
+	if err := put(nil); err != nil {
+		return Conditions{}, err
+	}
+	create, err := isHonoured(put(http.Header{"If-None-Match": {"*"}}))
+	if err != nil {
+		return Conditions{}, err
+	}
+	overwrite, err := isHonoured(put(http.Header{"If-Match": {s3op.QuoteETag(noSuchETag)}}))
+	if err != nil {
+		return Conditions{}, err
+	}
+	remove, err := isHonoured(r.Delete(ctx, probeKey, noSuchETag))
+	return Conditions{Put: create && overwrite, Delete: remove}, err
+}
+
+// isHonoured reads the answer to a request whose condition does not hold.
+func isHonoured(err error) (bool, error) {
+	switch e, ok := errors.AsType[*Error](err); {
+	case err == nil, ok && e.Status == http.StatusNotImplemented:
+		return false, nil
+	case IsPrecondition(err):
+		return true, nil
+	}
+	return false, err
+}

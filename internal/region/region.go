@@ -1,0 +1,175 @@
+package region
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Config describes a region and how to reach it.
+type Config struct {
+	// Name is the region's name in Tandem. Required.
+	Name string
+	// Endpoint is the S3 endpoint's URL, without a path. Empty means AWS's own
+	// endpoint for S3Region.
+	Endpoint string
+	// S3Region is the name that requests are signed for. Default us-east-1.
+	S3Region string
+	// Bucket is the region's bucket. Required.
+	Bucket string
+	// AccessKey and SecretKey sign the requests. Both empty means the AWS SDK's
+	// default credential chain.
+	AccessKey, SecretKey string
+	// ForcePathStyle puts the bucket into the path. It is so in any case where
+	// the endpoint's host is an IP address or localhost.
+	ForcePathStyle bool
+	// Timeout is how long the region may make no progress. Default 30 s.
+	Timeout time.Duration
+	// CheckKey says why the region cannot hold a legal key exactly, nil where it
+	// can. Default: every legal key can be held.
+	CheckKey func(key string) error
+	// Transport sends the requests. Default: a transport of its own, tuned for
+	// many connections to one host.
+	Transport http.RoundTripper
+	// Metrics counts requests. Default: none.
+	Metrics *Metrics
+}
+
+// Region is a client of one region's bucket.
+type Region struct {
+	name        string
+	bucket      string
+	base        *url.URL // scheme, host and, in path style, "/bucket"
+	s3Region    string
+	credentials aws.CredentialsProvider
+	signer      *v4.Signer
+	transport   http.RoundTripper
+	timeout     time.Duration
+	checkKey    func(string) error
+	metrics     *Metrics
+
+	conditions struct {
+		sync.Mutex
+		known bool
+		Conditions
+	}
+}
+
+// New returns a client for the region; it makes no request. The context bounds
+// the reading of the SDK's shared configuration where no keys are given.
+func New(ctx context.Context, cfg Config) (*Region, error) {
+	if cfg.Name == "" || cfg.Bucket == "" {
+		return nil, errors.New("region: Name and Bucket are required")
+	}
+	r := &Region{
+		name:      cfg.Name,
+		bucket:    cfg.Bucket,
+		s3Region:  cmp.Or(cfg.S3Region, "us-east-1"),
+		signer:    v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
+		transport: cfg.Transport,
+		timeout:   cmp.Or(cfg.Timeout, 30*time.Second),
+		checkKey:  s3op.CheckKey,
+		metrics:   cfg.Metrics,
+	}
+	if r.transport == nil {
+		r.transport = newTransport()
+	}
+	if cfg.CheckKey != nil {
+		r.checkKey = func(key string) error { return cmp.Or(s3op.CheckKey(key), cfg.CheckKey(key)) }
+	}
+	var err error
+	if r.base, err = baseURL(ctx, cfg, r.s3Region); err != nil {
+		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	if r.credentials, err = credentialsFor(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("region %s: read the AWS configuration: %w", cfg.Name, err)
+	}
+	return r, nil
+}
+
+// Name is the region's name in Tandem.
+func (r *Region) Name() string { return r.name }
+
+// Bucket is the name of the region's own bucket.
+func (r *Region) Bucket() string { return r.bucket }
+
+// Endpoint is the URL of the region's S3, without the bucket.
+func (r *Region) Endpoint() string { return r.base.Scheme + "://" + r.base.Host }
+
+// CheckKey returns nil when the region can hold the key exactly, else an *Error
+// that wraps ErrKey.
+func (r *Region) CheckKey(key string) error {
+	if err := r.checkKey(key); err != nil {
+		return r.refuseKey("CheckKey", err)
+	}
+	return nil
+}
+
+func baseURL(ctx context.Context, cfg Config, s3Region string) (*url.URL, error) {
+	if cfg.Endpoint == "" {
+		params := s3.EndpointParameters{
+			Region: aws.String(s3Region), Bucket: aws.String(cfg.Bucket), ForcePathStyle: aws.Bool(cfg.ForcePathStyle),
+		}
+		endpoint, err := s3.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, params)
+		if err != nil {
+			return nil, fmt.Errorf("find AWS's endpoint for %q: %w", s3Region, err)
+		}
+		return &endpoint.URI, nil
+	}
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("parse the endpoint: %w", err)
+	}
+	if cfg.ForcePathStyle || isAddress(u.Hostname()) {
+		return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/" + cfg.Bucket}, nil
+	}
+	return &url.URL{Scheme: u.Scheme, Host: cfg.Bucket + "." + u.Host}, nil
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost"
+}
+
+func credentialsFor(ctx context.Context, cfg Config) (aws.CredentialsProvider, error) {
+	if cfg.AccessKey != "" {
+		return credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, ""), nil
+	}
+	chain, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return chain.Credentials, nil
+}
+
+// newTransport keeps as many connections as there are requests at once, and
+// hands bodies on as they are.
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		MaxIdleConnsPerHost:   512,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+		WriteBufferSize:       32 << 10,
+		ReadBufferSize:        32 << 10,
+	}
+}

@@ -1,0 +1,91 @@
+package replicate
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// Metrics counts copies. A nil *Metrics counts nothing.
+type Metrics struct {
+	copies *prometheus.CounterVec
+	bytes  *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics with reg.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		copies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tandem_copies_total",
+			Help: "Copies to a region by outcome: current, pending (made, but the key has moved on), failed.",
+		}, []string{"region", "outcome"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tandem_copied_bytes_total", Help: "Bytes of the copies made to a region.",
+		}, []string{"region"}),
+	}
+	reg.MustRegister(m.copies, m.bytes)
+	return m
+}
+
+func (m *Metrics) copied(region, outcome string, bytes int64) {
+	if m == nil {
+		return
+	}
+	m.copies.WithLabelValues(region, outcome).Inc()
+	m.bytes.WithLabelValues(region).Add(float64(bytes))
+}
+
+// lagTimeout bounds a scrape's look into the index.
+const lagTimeout = 5 * time.Second
+
+// LagCollector tells how far each region is behind, from the rows that are the queue.
+type LagCollector struct {
+	Journal interface {
+		Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
+	}
+	Bucket  string
+	Regions []string
+}
+
+var (
+	pendingKeys = prometheus.NewDesc("tandem_pending_keys", "Keys whose copy in the region is pending.", []string{"region"}, nil)
+	pendingSize = prometheus.NewDesc("tandem_pending_bytes", "Bytes of the pending copies of the region.", []string{"region"}, nil)
+	pendingAge  = prometheus.NewDesc("tandem_lag_seconds", "Age of the region's oldest pending copy; 0 where none waits.", []string{"region"}, nil)
+	failing     = prometheus.NewDesc("tandem_failing_keys", "Pending keys whose last copy failed.", []string{"region"}, nil)
+	unreplic    = prometheus.NewDesc("tandem_unreplicable_keys", "Keys that the region cannot hold.", []string{"region"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (l *LagCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{pendingKeys, pendingSize, pendingAge, failing, unreplic} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (l *LagCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
+	defer cancel()
+	for _, name := range l.Regions {
+		lag, err := l.Journal.Lag(ctx, l.Bucket, name)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(pendingKeys, err)
+			continue
+		}
+		age := 0.0
+		if !lag.OldestPending.IsZero() {
+			age = time.Since(lag.OldestPending).Seconds()
+		}
+		gauge := func(d *prometheus.Desc, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)
+		}
+		gauge(pendingKeys, float64(lag.Keys))
+		gauge(pendingSize, float64(lag.Bytes))
+		gauge(pendingAge, age)
+		gauge(failing, float64(lag.Failing))
+		gauge(unreplic, float64(lag.Unreplicable))
+	}
+}

@@ -1,0 +1,307 @@
+// Package replicate brings copies to the version of their key. The pending rows of
+// the index are its queue; it holds no work of its own, so that nothing is lost with it.
+//
+// A copy reads what its source holds now, on the condition that this is what the
+// index says; writes it on the condition that the target holds what the index says; and
+// counts only once the target was verified and the key has not moved on. What fails is
+// tried again without end, at a falling rate.
+package replicate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+)
+
+// Journal is what the workers need of the journal.
+type Journal interface {
+	journal.Queue
+	journal.Writes
+	Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
+}
+
+// Config describes the workers.
+type Config struct {
+	// Bucket is the name that clients see. Required.
+	Bucket string
+	// Regions in the configured order. Required.
+	Regions []*region.Region
+	// Journal has the queue. Required.
+	Journal Journal
+	// State tells the present epoch. Required.
+	State func() journal.State
+	// Workers is how many copies are made at once, for each region. Default 8.
+	Workers int
+	// Lease is for how long a copy is claimed; it is renewed while the copy is being
+	// made. Default 2 min.
+	Lease time.Duration
+	// DoubtWindow is how long a copy without an answer may still land. Default 16 min.
+	DoubtWindow time.Duration
+	// MinDelay and MaxDelay bound the time between two tries of a copy. Default 1 s
+	// and 5 min.
+	MinDelay, MaxDelay time.Duration
+	// SourceChanged is told of a key of which the active does not hold what the index
+	// says; it must not block. Required.
+	SourceChanged func(key string)
+	// Logger is required.
+	Logger *slog.Logger
+	// Metrics counts. Default: none.
+	Metrics *Metrics
+}
+
+// Replicator copies to all regions, the active included where it lacks something.
+type Replicator struct {
+	Config
+	regions map[string]*region.Region
+	order   []string
+	wake    map[string]chan struct{}
+}
+
+// New returns the workers.
+func New(cfg Config) (*Replicator, error) {
+	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.State == nil || cfg.SourceChanged == nil || cfg.Logger == nil {
+		return nil, errors.New("replicate: Bucket, Regions, Journal, State, SourceChanged and Logger are required")
+	}
+	cfg.Workers = cmp.Or(cfg.Workers, 8)
+	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Minute)
+	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
+	cfg.MinDelay = cmp.Or(cfg.MinDelay, time.Second)
+	cfg.MaxDelay = cmp.Or(cfg.MaxDelay, 5*time.Minute)
+	r := &Replicator{Config: cfg, regions: make(map[string]*region.Region), wake: make(map[string]chan struct{})}
+	for _, target := range cfg.Regions {
+		r.regions[target.Name()] = target
+		r.order = append(r.order, target.Name())
+		r.wake[target.Name()] = make(chan struct{}, 1)
+	}
+	return r, nil
+}
+
+// Wake has the queue looked at now. It does not block.
+func (r *Replicator) Wake() {
+	for _, wake := range r.wake {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run copies until ctx ends, and returns once every copy under way has ended.
+func (r *Replicator) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range r.order {
+		q := &queue{Replicator: r, region: name, free: make(chan struct{}, r.Workers), ended: make(chan struct{}, 1)}
+		group.Go(func() error { return q.run(ctx) })
+	}
+	return group.Wait()
+}
+
+// queue serves one target region.
+type queue struct {
+	*Replicator
+	region string
+	// free has a place for each copy under way.
+	free chan struct{}
+	// ended wakes the loop when a copy has ended and there may be more to claim.
+	ended chan struct{}
+
+	mu struct {
+		sync.Mutex
+		// downTimes in a row the region did not answer; it rests until then.
+		downTimes int
+		restUntil time.Time
+	}
+}
+
+// idleInterval is how often the queue is looked at when nobody wakes it.
+const idleInterval = 5 * time.Second
+
+func (q *queue) run(ctx context.Context) error {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for {
+		wait := q.claim(ctx, &workers)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-q.wake[q.region]:
+		case <-q.ended:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// claim starts a worker for each copy that is due, as far as there are places, and
+// returns when to look again.
+func (q *queue) claim(ctx context.Context, workers *sync.WaitGroup) time.Duration {
+	if rest := q.resting(); rest > 0 {
+		return rest
+	}
+	places := cap(q.free) - len(q.free)
+	if places == 0 {
+		return idleInterval // a worker that ends wakes the loop
+	}
+	due, err := q.Journal.NextDue(ctx, q.Bucket, q.region)
+	if err != nil {
+		return q.journalFailed(ctx, err)
+	}
+	if due.IsZero() {
+		return idleInterval
+	}
+	if wait := time.Until(due); wait > 0 {
+		return min(wait, idleInterval)
+	}
+	tasks, err := q.Journal.Claim(ctx, q.Bucket, q.region, places, q.Lease)
+	if err != nil {
+		return q.journalFailed(ctx, err)
+	}
+	for _, t := range tasks {
+		q.free <- struct{}{}
+		workers.Go(func() {
+			q.work(ctx, t)
+			<-q.free
+			select {
+			case q.ended <- struct{}{}:
+			default:
+			}
+		})
+	}
+	if len(tasks) == 0 {
+		return q.MinDelay
+	}
+	return 0
+}
+
+func (q *queue) journalFailed(ctx context.Context, err error) time.Duration {
+	if ctx.Err() == nil {
+		q.Logger.ErrorContext(ctx, "replication queue cannot be read", "region", q.region, "err", err)
+	}
+	return idleInterval
+}
+
+// work makes one copy and records what became of it. The claim is renewed meanwhile.
+func (q *queue) work(ctx context.Context, t journal.Task) {
+	copyCtx, cancel := context.WithCancelCause(ctx)
+	var renewing sync.WaitGroup
+	stop := make(chan struct{})
+	renewing.Go(func() { q.renew(copyCtx, t, stop, cancel) })
+	c := &copier{Replicator: q.Replicator, task: t, target: q.regions[t.Region], o: &t.Object}
+	started := time.Now()
+	etag, err := c.copy(copyCtx)
+	close(stop)
+	renewing.Wait()
+	cancel(nil)
+	// The gateway may be stopping: what is known is recorded all the same.
+	ctx = context.WithoutCancel(ctx)
+	if err == nil {
+		q.answered()
+		q.finish(ctx, t, etag, started)
+		return
+	}
+	q.fail(ctx, t, err)
+}
+
+func (q *queue) renew(ctx context.Context, t journal.Task, stop <-chan struct{}, cancel context.CancelCauseFunc) {
+	ticker := time.NewTicker(q.Lease / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+		}
+		if err := q.Journal.Renew(ctx, t, q.Lease); errors.Is(err, journal.ErrClaim) {
+			cancel(err)
+			return
+		}
+	}
+}
+
+func (q *queue) finish(ctx context.Context, t journal.Task, etag string, started time.Time) {
+	state, err := q.Journal.Finish(ctx, t, etag)
+	if err != nil {
+		q.Logger.WarnContext(ctx, "copy made but not recorded; it is made again", "region", t.Region, "err", err)
+		return
+	}
+	q.Metrics.copied(t.Region, string(state), t.Object.Size)
+	q.Logger.DebugContext(ctx, "copied", "region", t.Region, "key", t.Object.Key, "version", t.Object.Version,
+		"state", state, "elapsed", time.Since(started))
+}
+
+func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
+	failure := journal.Failure{Reason: err.Error(), NextTry: time.Now().Add(q.delay(t.Target().Attempts))}
+	if f, ok := errors.AsType[*copyError](err); ok {
+		failure.State, failure.Late, failure.SourceChanged = f.state, f.late, f.sourceChanged
+		if region.IsDown(err) && f.atTarget {
+			q.down()
+		}
+	}
+	if err := q.Journal.Fail(ctx, t, failure); err != nil && !errors.Is(err, journal.ErrClaim) {
+		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
+	}
+	if failure.SourceChanged {
+		q.SourceChanged(t.Object.Key)
+	}
+	q.Metrics.copied(t.Region, "failed", 0)
+	q.Logger.DebugContext(ctx, "copy failed", "region", t.Region, "key", t.Object.Key, "attempt", t.Target().Attempts+1, "err", err)
+}
+
+// delay is how long a copy waits after so many failed attempts.
+func (q *queue) delay(attempts int) time.Duration {
+	b := &backoff.ExponentialBackOff{
+		InitialInterval: q.MinDelay, MaxInterval: q.MaxDelay, Multiplier: 2, RandomizationFactor: 0.3,
+	}
+	b.Reset()
+	d := b.NextBackOff()
+	for range min(attempts, 20) {
+		d = b.NextBackOff()
+	}
+	return d
+}
+
+// maxRest is the longest that a region that does not answer is left alone: when it
+// is back, its copies go on within that time.
+const maxRest = 15 * time.Second
+
+// down lets a region that does not answer rest, rather than have every row of a
+// long queue fail in turn.
+func (q *queue) down() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if now.Before(q.mu.restUntil) {
+		return
+	}
+	rest := min(q.delay(q.mu.downTimes), maxRest)
+	if q.mu.downTimes++; q.mu.downTimes == 1 {
+		q.Logger.Warn("region does not answer; its copies wait", "region", q.region)
+	}
+	q.mu.restUntil = now.Add(rest)
+}
+
+func (q *queue) answered() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.mu.downTimes > 0 {
+		q.Logger.Info("region answers again; its copies go on", "region", q.region)
+	}
+	q.mu.downTimes, q.mu.restUntil = 0, time.Time{}
+}
+
+func (q *queue) resting() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Until(q.mu.restUntil)
+}

@@ -1,0 +1,324 @@
+package restapi
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// writeBody is the answer to a write.
+type writeBody struct {
+	Key         string            `json:"key"`
+	ETag        string            `json:"etag"`
+	Size        int64             `json:"size"`
+	ContentType string            `json:"contentType"`
+	Region      string            `json:"region"`
+	Version     string            `json:"version"`
+	Replication map[string]string `json:"replication"`
+}
+
+func writeResult(w http.ResponseWriter, result gateway.Result) {
+	body := writeBody{
+		Key: result.Key, ETag: result.ETag, Size: result.Size, ContentType: result.ContentType,
+		Region: result.Region, Version: result.Version.String(), Replication: make(map[string]string),
+	}
+	for name, state := range result.Replication {
+		body.Replication[name] = string(state)
+	}
+	h := w.Header()
+	h.Set("Etag", s3op.QuoteETag(result.ETag))
+	h.Set("X-Tandem-Region", result.Region)
+	h.Set("X-Tandem-Version", result.Version.String())
+	writeJSON(w, "application/json", http.StatusCreated, body)
+}
+
+func (a *API) putObject(w http.ResponseWriter, r *http.Request, key string) error {
+	body := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	result, err := a.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
+	if err != nil {
+		return err
+	}
+	writeResult(w, result)
+	return nil
+}
+
+// timedBody gives a client a deadline for each read of its body, rather than one
+// for a body of any size.
+type timedBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	timeout time.Duration
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	if err := b.control.SetReadDeadline(time.Now().Add(b.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := b.body.Read(p)
+	if err != nil {
+		// From here on the server only waits for the client to leave: a deadline that
+		// passed would be taken for that.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// postBody is what POST /objects takes.
+type postBody struct {
+	DataBase64  *string `json:"dataBase64"`
+	Key         string  `json:"key"`
+	ContentType string  `json:"contentType"`
+}
+
+const postForm = `want {"dataBase64": "…", "key": "…" (optional), "contentType": "…" (optional)}`
+
+func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
+	var in postBody
+	if err := a.readJSON(w, r, &in, postForm); err != nil {
+		return err
+	}
+	if in.DataBase64 == nil {
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", "dataBase64 is missing; "+postForm)
+	}
+	data, err := base64.StdEncoding.Strict().DecodeString(*in.DataBase64)
+	if err != nil {
+		return s3op.WrapError(s3op.Invalid, "InvalidArgument", "dataBase64 is not standard base64 with padding (RFC 4648, section 4): "+err.Error(), err)
+	}
+	if in.Key == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("make a key: %w", err)
+		}
+		in.Key = id.String()
+	}
+	h := make(http.Header)
+	if in.ContentType != "" {
+		h.Set("Content-Type", in.ContentType)
+	}
+	result, err := a.Gateway.Put(r.Context(), in.Key, gateway.PutInput{Header: h, Body: bytes.NewReader(data), Size: int64(len(data))})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/objects/"+s3op.EscapePath(result.Key))
+	writeResult(w, result)
+	return nil
+}
+
+// readJSON reads one JSON value, strictly, within MaxJSONBytes.
+func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form string) error {
+	timed := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	data, err := io.ReadAll(io.LimitReader(timed, a.MaxJSONBytes+1))
+	if err != nil {
+		return s3op.WrapError(s3op.Invalid, "IncompleteBody", "the body could not be read to its end", err)
+	}
+	if int64(len(data)) > a.MaxJSONBytes {
+		return s3op.NewError(s3op.TooLarge, "EntityTooLarge",
+			fmt.Sprintf("a JSON body has at most %d bytes (MAX_JSON_BYTES); PUT /objects/{key} takes objects of any size", a.MaxJSONBytes))
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	err = decoder.Decode(into)
+	if err == nil && !utf8.Valid(data) {
+		err = errors.New("it is not valid UTF-8") // the decoder puts other characters in its place
+	}
+	if err == nil {
+		if _, behind := decoder.Token(); behind != io.EOF {
+			err = errors.New("there is more behind the value")
+		}
+	}
+	if err != nil {
+		return s3op.WrapError(s3op.Invalid, "MalformedJSON", fmt.Sprintf("the body is not the JSON expected (%v); %s", err, form), err)
+	}
+	return nil
+}
+
+// getObject answers GET and HEAD.
+func (a *API) getObject(w http.ResponseWriter, r *http.Request, key string) error {
+	in, err := readInput(r)
+	if err != nil {
+		return err
+	}
+	answer, err := a.Gateway.Read(r.Context(), key, in)
+	if err != nil {
+		return err
+	}
+	if answer.Body != nil {
+		defer answer.Body.Close()
+	}
+	h := w.Header()
+	copyAnswer(h, answer.Header)
+	h.Set("X-Tandem-Region", answer.Region)
+	h.Set("X-Tandem-Freshness", string(answer.Freshness))
+	if answer.Fallback {
+		h.Set("X-Tandem-Fallback", "true")
+	}
+	if !answer.Version.IsZero() {
+		h.Set("X-Tandem-Version", answer.Version.String())
+	}
+	if answer.Repair != "" {
+		h.Set("X-Tandem-Repair", string(answer.Repair))
+	}
+	// What is stored here is not ours: no browser may run it under this origin.
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox")
+	w.WriteHeader(answer.Status)
+	if answer.Body == nil {
+		return nil
+	}
+	return a.send(w, answer.Body)
+}
+
+func readInput(r *http.Request) (gateway.ReadInput, error) {
+	query := r.URL.Query()
+	in := gateway.ReadInput{Header: r.Header, HeadOnly: r.Method == http.MethodHead}
+	var err error
+	if in.Repair, err = flag("repair", query.Get("repair")); err != nil {
+		return in, err
+	}
+	if in.AllowStale, err = flag("X-Tandem-Allow-Stale", r.Header.Get("X-Tandem-Allow-Stale")); err != nil {
+		return in, err
+	}
+	switch prefer := query.Get("prefer"); prefer {
+	case "", "active":
+	case "replica":
+		in.PreferReplica = true
+	default:
+		return in, s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("prefer is %q; allowed: active, replica", prefer))
+	}
+	return in, nil
+}
+
+func flag(name, value string) (bool, error) {
+	switch strings.ToLower(value) {
+	case "", "0", "false":
+		return false, nil
+	case "1", "true":
+		return true, nil
+	}
+	return false, s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("%s is %q; allowed: 1, true, 0, false", name, value))
+}
+
+// answerHeaders are passed on from a region beside what is stored with an object.
+var answerHeaders = []string{
+	"Accept-Ranges", "Content-Length", "Content-Range", "Etag", "Last-Modified",
+	"X-Amz-Mp-Parts-Count", "X-Amz-Tagging-Count", "X-Amz-Checksum-Type",
+}
+
+func copyAnswer(to, from http.Header) {
+	for _, stored := range []http.Header{s3op.StoredHeaders(from), s3op.ChecksumHeaders(from)} {
+		maps.Copy(to, stored)
+	}
+	for _, name := range answerHeaders {
+		if values := from[name]; len(values) > 0 {
+			to[name] = values
+		}
+	}
+}
+
+const sendBytes = 128 << 10
+
+var sendBuffers = sync.Pool{New: func() any { return new([sendBytes]byte) }}
+
+// send streams a body, with a deadline for each write rather than one for all. An
+// error cuts the answer short, which is how the client learns of it.
+func (a *API) send(w http.ResponseWriter, body io.Reader) error {
+	buffer := sendBuffers.Get().(*[sendBytes]byte)
+	defer sendBuffers.Put(buffer)
+	control := http.NewResponseController(w)
+	defer control.SetWriteDeadline(time.Time{}) // the connection serves other requests after this one
+	for {
+		n, err := body.Read(buffer[:])
+		if n > 0 {
+			if err := control.SetWriteDeadline(time.Now().Add(a.IdleTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
+			if _, err := w.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, key string) error {
+	result, err := a.Gateway.Delete(r.Context(), key, r.Header.Get("If-Match"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("X-Tandem-Region", result.Region)
+	w.Header().Set("X-Tandem-Version", result.Version.String())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+type listBody struct {
+	Objects        []listedBody `json:"objects"`
+	CommonPrefixes []string     `json:"commonPrefixes"`
+	Truncated      bool         `json:"truncated"`
+	Cursor         *string      `json:"cursor"`
+}
+
+type listedBody struct {
+	Key          string `json:"key"`
+	ETag         string `json:"etag"`
+	Size         int64  `json:"size"`
+	LastModified string `json:"lastModified"`
+}
+
+func (a *API) listObjects(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	in := gateway.ListInput{Prefix: query.Get("prefix"), Delimiter: query.Get("delimiter"), Cursor: query.Get("cursor")}
+	var err error
+	if limit := query.Get("limit"); limit != "" {
+		if in.Limit, err = strconv.Atoi(limit); err != nil || in.Limit < 1 {
+			return s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("limit is %q; allowed: 1 to 1000", limit))
+		}
+	}
+	if in.AllowStale, err = flag("X-Tandem-Allow-Stale", r.Header.Get("X-Tandem-Allow-Stale")); err != nil {
+		return err
+	}
+	page, err := a.Gateway.List(r.Context(), in)
+	if err != nil {
+		return err
+	}
+	body := listBody{Objects: []listedBody{}, CommonPrefixes: page.CommonPrefixes, Truncated: page.Next != ""}
+	if body.CommonPrefixes == nil {
+		body.CommonPrefixes = []string{}
+	}
+	if page.Next != "" {
+		body.Cursor = &page.Next
+	}
+	for _, o := range page.Objects {
+		body.Objects = append(body.Objects, listedBody{o.Key, o.ETag, o.Size, formatTime(o.LastModified)})
+	}
+	w.Header().Set("X-Tandem-Region", page.Region)
+	w.Header().Set("X-Tandem-Freshness", string(page.Freshness))
+	if page.Fallback {
+		w.Header().Set("X-Tandem-Fallback", "true")
+	}
+	writeJSON(w, "application/json", http.StatusOK, body)
+	return nil
+}
+
+// formatTime is RFC 3339 in UTC with milliseconds.
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

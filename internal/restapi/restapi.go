@@ -1,0 +1,190 @@
+// Package restapi is the REST front: objects as plain HTTP resources, their
+// replication, the state of the gateway. It holds no rules of its own: it reads a
+// request, calls the gateway, and writes what that answers.
+//
+// Paths below /objects/ and /replication/ are taken apart by hand from the escaped
+// path, because http.ServeMux would redirect keys such as "a//b" and "..".
+package restapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Gateway is what the front needs of the core.
+type Gateway interface {
+	Put(ctx context.Context, key string, in gateway.PutInput) (gateway.Result, error)
+	Delete(ctx context.Context, key, ifMatch string) (gateway.Result, error)
+	Read(ctx context.Context, key string, in gateway.ReadInput) (*gateway.Read, error)
+	List(ctx context.Context, in gateway.ListInput) (*gateway.Listing, error)
+	Status(ctx context.Context, key string) (*gateway.KeyStatus, error)
+	RegionStatuses(ctx context.Context) ([]gateway.RegionStatus, error)
+	Probe(ctx context.Context) map[string]error
+	State() gateway.State
+	Regions() []string
+}
+
+// Config describes the front.
+type Config struct {
+	// Gateway answers. Required.
+	Gateway Gateway
+	// Access decides who may ask. Required.
+	Access *Access
+	// Ready says why the gateway is not to be given work, nil where it is. Required.
+	Ready func() error
+	// FailoverMode as configured, for /admin/state.
+	FailoverMode string
+	// MaxJSONBytes bounds a JSON body. Required.
+	MaxJSONBytes int64
+	// IdleTimeout is how long a client may take for the next bytes of a body. Default 1 min.
+	IdleTimeout time.Duration
+	// MetricsHandler serves /metrics. Required.
+	MetricsHandler http.Handler
+	// Logger is required.
+	Logger *slog.Logger
+	// Metrics counts. Default: none.
+	Metrics *Metrics
+}
+
+// API is the front's http.Handler.
+type API struct{ Config }
+
+// New returns the front.
+func New(cfg Config) (*API, error) {
+	if cfg.Gateway == nil || cfg.Access == nil || cfg.Ready == nil || cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
+		return nil, errors.New("restapi: Gateway, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+	}
+	if cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = time.Minute
+	}
+	return &API{cfg}, nil
+}
+
+// operation is a request that was recognised.
+type operation struct {
+	// name is the label of the metrics: one of a closed set.
+	name  string
+	area  Area
+	serve func(http.ResponseWriter, *http.Request) error
+}
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	op, err := a.find(r)
+	defer func() {
+		a.Metrics.observe(op.name, rec.status, time.Since(started))
+		a.Logger.DebugContext(r.Context(), "request", "op", op.name, "method", r.Method, "status", rec.status,
+			"elapsed", time.Since(started), "err", err)
+	}()
+	if err == nil {
+		err = a.Access.check(r, op.area)
+	}
+	if err == nil {
+		err = op.serve(rec, r)
+	}
+	if err != nil {
+		// What is left of the body is read on, a little, for the sake of the connection.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
+		a.problem(rec, r, err)
+	}
+}
+
+// discardTimeout bounds the reading of a body that nobody wants.
+const discardTimeout = 5 * time.Second
+
+// find recognises a request by path and method.
+func (a *API) find(r *http.Request) (operation, error) {
+	path := r.URL.EscapedPath()
+	if key, ok := strings.CutPrefix(path, "/objects/"); ok {
+		return a.findObject(r, key)
+	}
+	if key, ok := strings.CutPrefix(path, "/replication/"); ok {
+		return byMethod(r, map[string]operation{
+			http.MethodGet: {"GetReplication", Objects, a.withKey(key, a.getReplication)},
+		})
+	}
+	get := func(name string, area Area, serve func(http.ResponseWriter, *http.Request) error) (operation, error) {
+		op := operation{name, area, serve}
+		return byMethod(r, map[string]operation{http.MethodGet: op, http.MethodHead: op})
+	}
+	switch path {
+	case "/objects":
+		return byMethod(r, map[string]operation{
+			http.MethodGet:  {"ListObjects", Objects, a.listObjects},
+			http.MethodPost: {"PostObject", Objects, a.postObject},
+		})
+	case "/admin/state":
+		return get("GetState", Admin, a.getState)
+	case "/healthz":
+		return get("GetHealth", Open, a.getHealth)
+	case "/livez":
+		return get("GetLive", Open, a.getLive)
+	case "/readyz":
+		return get("GetReady", Open, a.getReady)
+	case "/metrics":
+		return get("GetMetrics", Monitoring, func(w http.ResponseWriter, r *http.Request) error {
+			a.MetricsHandler.ServeHTTP(w, r)
+			return nil
+		})
+	}
+	return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath",
+		"there is nothing at this path; see /objects, /replication/{key}, /healthz, /livez, /readyz, /metrics, /admin/state")
+}
+
+func (a *API) findObject(r *http.Request, key string) (operation, error) {
+	return byMethod(r, map[string]operation{
+		http.MethodPut:    {"PutObject", Objects, a.withKey(key, a.putObject)},
+		http.MethodGet:    {"GetObject", Objects, a.withKey(key, a.getObject)},
+		http.MethodHead:   {"HeadObject", Objects, a.withKey(key, a.getObject)},
+		http.MethodDelete: {"DeleteObject", Objects, a.withKey(key, a.deleteObject)},
+	})
+}
+
+func byMethod(r *http.Request, operations map[string]operation) (operation, error) {
+	if op, ok := operations[r.Method]; ok {
+		return op, nil
+	}
+	return operation{name: "Unknown"}, &methodError{r.Method, operations}
+}
+
+// withKey reads the key from the escaped path, byte for byte.
+func (a *API) withKey(escaped string, serve func(w http.ResponseWriter, r *http.Request, key string) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		key, err := url.PathUnescape(escaped)
+		if err != nil {
+			return s3op.WrapError(s3op.Invalid, "InvalidURI", "the path is not percent-encoded as it should be", err)
+		}
+		return serve(w, r, key)
+	}
+}
+
+// recorder remembers the status for metrics and log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,175 @@
+// Package route decides, without doing anything, which regions may answer a read
+// of a key, in which order, and what is to be said of the answer.
+package route
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// Freshness is what an answer says of itself.
+type Freshness string
+
+// The values of X-Tandem-Freshness.
+const (
+	Current Freshness = "current"
+	Stale   Freshness = "stale"
+	Unknown Freshness = "unknown"
+)
+
+// Candidate is a region that may answer.
+type Candidate struct {
+	Region string
+	// ETag that the answer must have, "" where any will do.
+	ETag string
+	// Freshness of the answer. Where the region's ETag is not the row's although any
+	// would do, it is Unknown.
+	Freshness Freshness
+	// Decisive: a 404 of this region is an absence. Otherwise it only says that
+	// this region has it not.
+	Decisive bool
+}
+
+// Verdict is what to answer when no candidate could.
+type Verdict int
+
+// The verdicts.
+const (
+	// Absent: the key does not exist, whatever any region holds.
+	Absent Verdict = iota
+	// NotYetReplicated: it exists, and no region that answers holds it.
+	NotYetReplicated
+	// Unavailable: it may exist; the regions that know do not answer.
+	Unavailable
+)
+
+// Plan is an ordered list of regions to ask, and what to say after the last.
+type Plan struct {
+	Candidates []Candidate
+	Otherwise  Verdict
+	// Behind is the region to name with NotYetReplicated, and Since when its copy
+	// has been waiting; zero where unknown.
+	Behind string
+	Since  time.Time
+}
+
+// Input is what is known when a read is planned.
+type Input struct {
+	Active string
+	// Regions in the configured order.
+	Regions []string
+	// Object is the key's row, nil where the index has none.
+	Object *journal.Object
+	// Compared reports whether a region's bucket was compared.
+	Compared func(region string) bool
+	// PreferReplica asks for an answer by a replica, where that costs no freshness.
+	PreferReplica bool
+	// AllowStale allows an older version, said to be so.
+	AllowStale bool
+	// Distrusted: the active's copy is not known to be the acknowledged version, so
+	// that its answer must show the row's ETag.
+	Distrusted bool
+}
+
+// Read plans the read of a key whose row was looked up.
+func Read(in Input) Plan {
+	o := in.Object
+	switch {
+	case o == nil || o.Version.IsZero() && !o.Contested():
+		return readUnknown(in)
+	case o.Contested():
+		return readContested(in)
+	case o.Deleted:
+		return Plan{Otherwise: Absent}
+	}
+	plan := Plan{Otherwise: NotYetReplicated, Behind: in.Active, Since: behindSince(in)}
+	for _, region := range in.ordered() {
+		if c := o.Copy(region); c.State == journal.Current {
+			candidate := Candidate{Region: region, ETag: c.ETag, Freshness: Current}
+			if region == in.Active && !in.Distrusted {
+				candidate.ETag = ""
+			}
+			plan.Candidates = append(plan.Candidates, candidate)
+		}
+	}
+	if in.AllowStale {
+		plan.Candidates = append(plan.Candidates, staleCopies(in)...)
+	}
+	return plan
+}
+
+// readUnknown: the index has no row. A compared bucket's active knows; otherwise
+// nobody can say how fresh the answer is, and an absence in a replica proves nothing.
+func readUnknown(in Input) Plan {
+	plan := Plan{Otherwise: Unavailable}
+	for _, region := range in.ordered() {
+		isActive := region == in.Active
+		c := Candidate{Region: region, Freshness: Unknown, Decisive: isActive || in.Compared(in.Active) && in.Compared(region)}
+		if isActive && in.Compared(region) {
+			c.Freshness = Current
+		}
+		plan.Candidates = append(plan.Candidates, c)
+	}
+	return plan
+}
+
+// readContested: a write is under way or in doubt, or the order of the last ones is
+// not known. Only the active can say.
+func readContested(in Input) Plan {
+	plan := Plan{
+		Candidates: []Candidate{{Region: in.Active, Freshness: Current, Decisive: mayBeAbsent(in.Object)}},
+		Otherwise:  NotYetReplicated, Behind: in.Active, Since: behindSince(in),
+	}
+	if in.AllowStale && !in.Object.Deleted {
+		plan.Candidates = append(plan.Candidates, staleCopies(in)...)
+	}
+	return plan
+}
+
+// mayBeAbsent: an acknowledged key that nobody meant to delete is not absent
+// because the active does not find it.
+func mayBeAbsent(o *journal.Object) bool {
+	if o.Deleted || o.DeleteSeen || o.Version.IsZero() {
+		return true
+	}
+	return slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Operation == journal.Delete })
+}
+
+// staleCopies are the regions with an older copy, the newest of them first.
+func staleCopies(in Input) []Candidate {
+	var copies []journal.Copy
+	for _, region := range in.Regions {
+		c := in.Object.Copy(region)
+		isCurrent := c.State == journal.Current && !in.Object.Contested()
+		if !isCurrent && c.ETag != "" {
+			copies = append(copies, c)
+		}
+	}
+	slices.SortStableFunc(copies, func(a, b journal.Copy) int { return b.Version.Compare(a.Version) })
+	candidates := make([]Candidate, len(copies))
+	for i, c := range copies {
+		candidates[i] = Candidate{Region: c.Region, ETag: c.ETag, Freshness: Stale}
+	}
+	return candidates
+}
+
+// ordered puts the active first, or last where a replica is preferred.
+func (in *Input) ordered() []string {
+	replicas := slices.DeleteFunc(slices.Clone(in.Regions), func(r string) bool { return r == in.Active })
+	if in.PreferReplica {
+		return append(replicas, in.Active)
+	}
+	return append([]string{in.Active}, replicas...)
+}
+
+func behindSince(in Input) time.Time {
+	var since time.Time
+	for _, c := range in.Object.Copies {
+		if !c.PendingSince.IsZero() && (since.IsZero() || c.PendingSince.Before(since)) {
+			since = c.PendingSince
+		}
+	}
+	return since
+}
