@@ -181,6 +181,7 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 			a.gateway.Distrust(key)
 			a.settler.Wake()
 		},
+		LeftOpen: a.gateway.LeftOpen, Unsettled: func(string) { a.settler.Wake() },
 		Logger: a.opt.Logger, Metrics: replicate.NewMetrics(registry),
 	})
 	if err != nil {

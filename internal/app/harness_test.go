@@ -37,6 +37,8 @@ type options struct {
 	a, b regiontest.Options
 	// prepare acts on the regions before the gateway is started.
 	prepare func(a, b *regiontest.Server)
+	// wrapB puts something before B's endpoint and returns its URL.
+	wrapB func(t *testing.T, endpoint string) string
 	// unknown: a region holds what the index does not know, so that it is never compared.
 	unknown bool
 }
@@ -68,6 +70,9 @@ func newGateway(t *testing.T, o options) *rig {
 		"PRIMARY_S3_ACCESS_KEY": "key-a", "PRIMARY_S3_SECRET_KEY": "secret-a",
 		"SECONDARY_S3_ENDPOINT": regiontest.Start(t, g.B), "SECONDARY_S3_BUCKET": bucketB,
 		"SECONDARY_S3_ACCESS_KEY": "key-b", "SECONDARY_S3_SECRET_KEY": "secret-b",
+	}
+	if o.wrapB != nil {
+		g.env["SECONDARY_S3_ENDPOINT"] = o.wrapB(t, g.env["SECONDARY_S3_ENDPOINT"])
 	}
 	maps.Copy(g.env, o.env)
 	transport := &http.Transport{DisableCompression: true}

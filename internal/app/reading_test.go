@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gnew/tandem/internal/region/regiontest"
@@ -405,8 +406,9 @@ func TestReadDuringADeleteIsAnswered(t *testing.T) {
 		g.put(key, "content")
 		g.awaitSettled(key)
 		gate, asked := make(chan struct{}), make(chan struct{}, 8)
+		var isHeld atomic.Bool
 		hold := func(q regiontest.Request) regiontest.Fault {
-			if q.Operation != "GetObject" || q.Key != key || q.Attempt > 1 {
+			if q.Operation != "GetObject" || q.Key != key || !isHeld.CompareAndSwap(false, true) {
 				return regiontest.Fault{}
 			}
 			asked <- struct{}{}

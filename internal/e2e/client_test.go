@@ -61,7 +61,7 @@ type answer struct {
 }
 
 func (a answer) String() string {
-	return fmt.Sprintf("status %d: %s", a.status, bytes.TrimSpace(a.body[:min(len(a.body), 500)]))
+	return fmt.Sprintf("status %d: %.500q", a.status, bytes.TrimSpace(a.body))
 }
 
 // send makes a request and reads its answer into memory.

@@ -19,7 +19,6 @@ import (
 type gateway struct {
 	dir    string
 	env    []string
-	binary string
 	client *http.Client
 	url    string
 	// process is nil while none runs.
@@ -46,7 +45,7 @@ var quick = []string{
 // stopped, and must then be gone, with its regions.
 func newGateway(t *testing.T, env ...string) *gateway {
 	t.Helper()
-	g := &gateway{dir: t.TempDir(), env: env, binary: binary, client: newClient(t)}
+	g := &gateway{dir: t.TempDir(), env: env, client: newClient(t)}
 	t.Cleanup(func() {
 		if g.process != nil {
 			g.stop(t)
@@ -90,7 +89,7 @@ func (g *gateway) start(t *testing.T, env ...string) {
 // launch runs the binary with the folder's environment and the arguments.
 func (g *gateway) launch(t *testing.T, args []string, env ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(g.binary, args...), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.cmd.Dir = g.dir
 	p.cmd.Env = slices.Concat([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "AWS_EC2_METADATA_DISABLED=true", "PORT=0",
@@ -119,17 +118,24 @@ func (g *gateway) signal(t *testing.T, s syscall.Signal) {
 func (g *gateway) stop(t *testing.T) {
 	t.Helper()
 	g.signal(t, syscall.SIGTERM)
+	if code := g.waitStopped(t); code != 0 {
+		t.Errorf("the gateway ended with exit code %d after SIGTERM", code)
+	}
+}
+
+// waitStopped waits until the gateway has ended after SIGTERM, and returns its exit code.
+func (g *gateway) waitStopped(t *testing.T) (code int) {
+	t.Helper()
 	select {
 	case <-g.process.ended:
-		if g.process.err != nil {
-			t.Errorf("the gateway ended with %v after SIGTERM", g.process.err)
-		}
 	case <-time.After(patience):
 		t.Errorf("the gateway did not end within %s of SIGTERM; it is killed", patience)
 		_ = g.process.cmd.Process.Kill()
 		<-g.process.ended
 	}
+	code = g.process.cmd.ProcessState.ExitCode()
 	g.ended(t)
+	return code
 }
 
 // kill ends the gateway as a crash does.

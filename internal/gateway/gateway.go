@@ -33,7 +33,7 @@ import (
 type Journal interface {
 	journal.Writes
 	journal.Index
-	Request(ctx context.Context, bucket, key, region string) error
+	Request(ctx context.Context, bucket, key, region string, v journal.Version) (bool, error)
 }
 
 // Config describes a gateway.
@@ -183,6 +183,12 @@ type orphan struct {
 	sent bool
 }
 
+// LeftOpen takes over an intent whose end the journal could not be told; sent says that
+// its write may have been applied.
+func (g *Gateway) LeftOpen(id int64, key string, sent bool) {
+	g.orphan(orphan{id: id, key: key, sent: sent})
+}
+
 func (g *Gateway) orphan(o orphan) {
 	g.orphans.Lock()
 	g.orphans.list = append(g.orphans.list, o)
@@ -213,17 +219,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 }
 
+func (g *Gateway) end(ctx context.Context, o orphan) error {
+	if o.sent {
+		return g.Journal.Doubt(ctx, o.id, time.Time{})
+	}
+	return g.Journal.Abandon(ctx, o.id)
+}
+
 func (g *Gateway) closeOrphans(ctx context.Context) {
 	g.orphans.Lock()
 	list := g.orphans.list
 	g.orphans.list = nil
 	g.orphans.Unlock()
 	for i, o := range list {
-		end := g.Journal.Abandon
-		if o.sent {
-			end = g.Journal.Doubt
-		}
-		if err := end(ctx, o.id); err != nil {
+		if err := g.end(ctx, o); err != nil {
 			g.orphans.Lock()
 			g.orphans.list = append(g.orphans.list, list[i:]...)
 			g.orphans.Unlock()

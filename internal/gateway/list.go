@@ -41,8 +41,14 @@ type Listing struct {
 // maxSuffix ends the range of a prefix: no UTF-8 text sorts after it.
 const maxSuffix = "\xff"
 
-// lastRune, behind a common prefix, lets a region skip what is below it.
-const lastRune = "\U0010FFFF"
+// lastBelow is the last legal key that begins with the prefix, or a string in its
+// place: a region that begins behind it has skipped them all.
+func lastBelow(prefix string) string {
+	const lastOfFourBytes = "\U0010FFFF"
+	room := max(s3op.MaxKeyBytes-len(prefix), 0)
+	lastOfLess := [...]string{"", "\u007F", "\u07FF", "\uFFFF"}[room%4]
+	return prefix + strings.Repeat(lastOfFourBytes, room/4) + lastOfLess
+}
 
 // maxPages bounds the pages of a region that one page of ours may take, where
 // tombstones empty them.
@@ -51,7 +57,7 @@ const maxPages = 20
 // List answers a listing by the rules of docs/SEMANTICS.md, "Listing".
 func (g *Gateway) List(ctx context.Context, in ListInput) (*Listing, error) {
 	after, err := base64.RawURLEncoding.DecodeString(in.Cursor)
-	if err != nil {
+	if err != nil || len(after) > 0 && s3op.CheckKey(string(after)) != nil {
 		return nil, s3op.NewError(s3op.Invalid, "InvalidArgument", "the cursor is not one that a listing gave")
 	}
 	if in.Limit < 0 || in.Limit > region.MaxListKeys {
@@ -90,8 +96,8 @@ type lister struct {
 func (l *lister) page(ctx context.Context, after string) (*Listing, error) {
 	l.entries = make(map[string]*region.ListedObject)
 	isActive := l.source.Name() == l.view.Active
-	if !isActive && !l.view.compared[l.source.Name()] {
-		l.certain = false
+	if !isActive && !(l.view.compared[l.source.Name()] && l.view.compared[l.view.Active]) {
+		l.certain = false // either may have keys that the index does not know
 	}
 	end, more := after, true
 	for pages := 0; more && len(l.entries) < l.in.Limit && pages < maxPages; pages++ {
@@ -102,7 +108,7 @@ func (l *lister) page(ctx context.Context, after string) (*Listing, error) {
 	}
 	if !l.certain && !l.in.AllowStale {
 		return nil, notYetReplicated(l.source.Name(), time.Time{},
-			"the active region does not answer, and the listing of this one cannot be put right; try again, or allow it with X-Tandem-Allow-Stale: true")
+			"the index cannot put right what this region lists; try again, or allow it as it is with X-Tandem-Allow-Stale: true")
 	}
 	page := &Listing{Region: l.source.Name(), Fallback: !isActive, Freshness: route.Current}
 	if !l.certain || isActive && !l.view.compared[l.view.Active] {
@@ -128,10 +134,22 @@ func (l *lister) page(ctx context.Context, after string) (*Listing, error) {
 
 // extend adds the entries after `after` of one page of the region, put right. It
 // returns the entry up to which the page is complete, and whether more may follow.
+//
+// The index is read before the region, and that makes the page right without a look at
+// both in one moment. A key on which they did not differ then was in the region as it was
+// acknowledged; the region has shown that since, or something newer. A key on which they
+// did differ is shown as the row said, whatever the region was brought to meanwhile. Each
+// key is thus as it was acknowledged at some moment since the request came. The other way
+// round, a copy that ends between the two looks is in neither: a key is lost, or one that
+// was deleted long ago is shown.
 func (l *lister) extend(ctx context.Context, after string) (end string, more bool, err error) {
+	rows, through, err := l.differing(ctx, after)
+	if err != nil {
+		return "", false, err
+	}
 	startAfter := after
 	if l.isPrefix(after) {
-		startAfter += lastRune
+		startAfter = lastBelow(after)
 	}
 	listed, err := l.source.List(ctx, region.ListOptions{
 		Prefix: l.in.Prefix, Delimiter: l.in.Delimiter, StartAfter: startAfter, Limit: l.in.Limit,
@@ -148,68 +166,131 @@ func (l *lister) extend(ctx context.Context, after string) (end string, more boo
 		found[prefix] = nil
 		end = max(end, prefix)
 	}
-	end, more, err = l.correct(ctx, found, after, end, listed.Truncated)
-	if err != nil {
+	if listed.Truncated && end <= after {
+		return "", false, unavailable(l.source.Name(), "its listing does not go on where it was asked to", nil)
+	}
+	more = listed.Truncated
+	if through != "" && (!more || through < end) {
+		end, more = through, true
+	}
+	isOnPage := func(name string) bool { return name > after && (!more || name <= end) && !s3op.IsReserved(name) }
+	if err := l.correct(ctx, found, rows, isOnPage); err != nil {
 		return "", false, err
 	}
 	for name, o := range found {
-		if name > after && (!more || name <= end) && !s3op.IsReserved(name) {
+		if isOnPage(name) {
 			l.entries[name] = o
 		}
 	}
 	return end, more, nil
 }
 
-// correctionRows bounds the rows that one page is put right with; a page that
-// needs more ends earlier.
-const correctionRows = 2 * region.MaxListKeys
+// The rows of the index that one page of a region is put right with, at least and at
+// most; a page that needs more ends earlier.
+const (
+	minCorrections = 100
+	maxCorrections = 2 * region.MaxListKeys
+)
 
-// correct puts right the entries in (after, end] with what the index knows better.
-func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObject, after, end string, truncated bool) (string, bool, error) {
-	from, upTo := l.bounds(after, end, truncated)
-	rows, err := l.g.Journal.Differing(ctx, l.g.Bucket, l.source.Name(), from, upTo, correctionRows)
+// differing returns the rows of entries after `after` on which the region may differ
+// from the index, up to the entry `through`; to the end where that is "".
+func (l *lister) differing(ctx context.Context, after string) (rows []*journal.Object, through string, err error) {
+	from, upTo := l.bounds(after)
+	limit := min(max(2*l.in.Limit, minCorrections), maxCorrections)
+	rows, err = l.readRows(ctx, from, upTo, limit)
+	if err != nil || len(rows) < limit {
+		return rows, "", err
+	}
+	last := rows[len(rows)-1].Key
+	through = l.entry(last)
+	if through == last {
+		return rows, through, nil
+	}
+	// The rows end below a common prefix. Whether that is there is for all of its keys to
+	// say, but for one that is there for certain.
+	for range maxPages {
+		if slices.ContainsFunc(rows, func(o *journal.Object) bool { return isAcknowledged(o) && l.entry(o.Key) == through }) {
+			return rows, through, nil
+		}
+		rest, err := l.readRows(ctx, last, through+maxSuffix, maxCorrections)
+		rows = append(rows, rest...)
+		if err != nil || len(rest) < maxCorrections {
+			return rows, through, err
+		}
+		last = rest[len(rest)-1].Key
+	}
+	l.certain = false
+	return rows, through, nil
+}
+
+func (l *lister) readRows(ctx context.Context, from, upTo string, limit int) ([]*journal.Object, error) {
+	rows, err := l.g.Journal.Differing(ctx, l.g.Bucket, l.source.Name(), from, upTo, limit)
 	if err != nil {
-		return "", false, s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read, so the listing cannot be put right; try again", err)
+		return nil, s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read, so the listing cannot be put right; try again", err)
 	}
-	if len(rows) == correctionRows {
-		end, truncated = l.entry(rows[len(rows)-1].Key), true
-	}
-	thinned := make(map[string][]*journal.Object) // rows that may empty a common prefix
+	return rows, nil
+}
+
+// isAcknowledged reports whether the index alone says that the key is there.
+func isAcknowledged(o *journal.Object) bool { return !o.Contested() && !o.Deleted }
+
+// correct puts right what a region's page shows, with the rows of the entries on it.
+func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObject, rows []*journal.Object, isOnPage func(string) bool) error {
+	thinned := make(map[string]map[string]bool) // the tombstones below common prefixes
 	for _, o := range rows {
 		name := l.entry(o.Key)
 		switch {
-		case !strings.HasPrefix(o.Key, l.in.Prefix) || name <= after:
+		case !strings.HasPrefix(o.Key, l.in.Prefix) || !isOnPage(name):
 		case o.Contested():
 			// What the active shows is what there is; a replica cannot know.
 			l.certain = l.certain && l.source.Name() == l.view.Active
 		case o.Deleted && name == o.Key:
 			delete(found, name)
 		case o.Deleted:
-			thinned[name] = append(thinned[name], o)
+			if thinned[name] == nil {
+				thinned[name] = make(map[string]bool)
+			}
+			thinned[name][o.Key] = true
 		case name == o.Key:
 			found[name] = &region.ListedObject{Key: o.Key, ETag: o.ETag, Size: o.Size, LastModified: o.UpdatedAt}
 		default:
 			found[name] = nil
 		}
 	}
-	for prefix, deleted := range thinned {
+	return l.dropEmpty(ctx, found, rows, thinned)
+}
+
+// dropEmpty takes out the common prefixes below which there is nothing but tombstones,
+// and what is Tandem's own.
+func (l *lister) dropEmpty(ctx context.Context, found map[string]*region.ListedObject, rows []*journal.Object, thinned map[string]map[string]bool) error {
+	for name, o := range found {
+		if o == nil && thinned[name] == nil && strings.HasPrefix(s3op.ReservedPrefix, name) {
+			thinned[name] = nil
+		}
+	}
+	for _, o := range rows {
+		if isAcknowledged(o) {
+			delete(thinned, l.entry(o.Key))
+		}
+	}
+	for prefix, dead := range thinned {
 		if _, isListed := found[prefix]; !isListed {
 			continue
 		}
-		alive, err := l.isAlive(ctx, prefix, deleted, rows)
+		alive, err := l.isAlive(ctx, prefix, dead)
 		if err != nil {
-			return "", false, err
+			return err
 		}
 		if !alive {
 			delete(found, prefix)
 		}
 	}
-	return end, truncated, nil
+	return nil
 }
 
-// bounds are those of the keys whose entries lie in (after, end], as byte strings
-// that need not be keys.
-func (l *lister) bounds(after, end string, truncated bool) (from, upTo string) {
+// bounds are those of the keys whose entries lie after `after`, as byte strings that
+// need not be keys.
+func (l *lister) bounds(after string) (from, upTo string) {
 	from = after
 	if l.isPrefix(after) {
 		from += maxSuffix
@@ -217,12 +298,6 @@ func (l *lister) bounds(after, end string, truncated bool) (from, upTo string) {
 	if l.in.Prefix != "" {
 		from = max(from, before(l.in.Prefix))
 		upTo = l.in.Prefix + maxSuffix
-	}
-	if truncated {
-		upTo = end
-		if l.isPrefix(end) {
-			upTo += maxSuffix
-		}
 	}
 	return from, upTo
 }
@@ -253,34 +328,20 @@ func (l *lister) isPrefix(name string) bool {
 	return name != "" && l.in.Delimiter != "" && len(name) > len(l.in.Prefix) && strings.HasSuffix(name, l.in.Delimiter) && l.entry(name) == name
 }
 
-// isAlive reports whether a common prefix has a key that is not a tombstone.
-func (l *lister) isAlive(ctx context.Context, prefix string, deleted, rows []*journal.Object) (bool, error) {
-	dead := make(map[string]bool, len(deleted))
-	for _, o := range deleted {
-		dead[o.Key] = true
-	}
-	for _, o := range rows {
-		if strings.HasPrefix(o.Key, prefix) && !o.Deleted {
-			return true, nil
-		}
-	}
+// isAlive reports whether the region shows a client's key below the prefix that is none
+// of the dead, which are all the tombstones there.
+func (l *lister) isAlive(ctx context.Context, prefix string, dead map[string]bool) (bool, error) {
 	after := ""
 	for range maxPages {
-		listed, err := l.source.List(ctx, region.ListOptions{Prefix: prefix, StartAfter: after})
+		// With one key more than the dead there is one that is not.
+		limit := min(len(dead)+1, region.MaxListKeys)
+		listed, err := l.source.List(ctx, region.ListOptions{Prefix: prefix, StartAfter: after, Limit: limit})
 		if err != nil {
 			return false, err
 		}
 		for _, o := range listed.Objects {
 			after = o.Key
-			if dead[o.Key] {
-				continue
-			}
-			// More may be deleted than the rows of one page say.
-			row, err := l.g.lookup(ctx, o.Key)
-			if err != nil {
-				return false, err
-			}
-			if row == nil || !row.Deleted {
+			if !dead[o.Key] && !s3op.IsReserved(o.Key) {
 				return true, nil
 			}
 		}

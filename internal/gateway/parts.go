@@ -45,19 +45,19 @@ func (w *write) putParts(h, conditions http.Header, in PutInput) (Result, error)
 	}
 	src := &countedBody{body: io.TeeReader(in.Body, sums), limit: w.g.MaxObjectBytes}
 	if in.Size < 0 {
-		first, release, err := w.g.spool.part(src, firstPartBytes)
+		first, release, err := w.g.spool.part(src, firstPartBytes, w.g.AdmitWrite)
 		if err != nil {
 			return w.end(journal.Written{}, err)
 		}
+		defer release() // whatever becomes of the upload: it may never come to its first part
 		if first.size < firstPartBytes {
-			defer release()
 			return w.putWhole(h, conditions, first, sums)
 		}
 		return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
 			if number == 1 {
 				return first, release, nil
 			}
-			return w.g.spool.part(src, partBytes(number))
+			return w.g.spool.part(src, partBytes(number), w.g.AdmitWrite)
 		})
 	}
 	return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
@@ -203,40 +203,80 @@ func newSpool(dir string) *spool {
 	return s
 }
 
-// part reads up to limit bytes. The part can be read until release is called, once.
-func (s *spool) part(src io.Reader, limit int64) (part, func(), error) {
+// part reads up to limit bytes. The part can be read until release is called; calling
+// it again does nothing. What goes to disk has to be admitted: the spool must not take
+// the room that the journal needs.
+func (s *spool) part(src io.Reader, limit int64, admit func() error) (part, func(), error) {
 	if limit > firstPartBytes {
-		return s.filePart(src, limit)
+		return s.filePart(src, limit, admit)
 	}
 	select {
 	case buffer := <-s.buffers:
-		if buffer == nil {
-			buffer = make([]byte, firstPartBytes)
-		}
-		n, err := io.ReadFull(src, buffer[:limit])
-		if err != nil && !isEnd(err) {
-			s.buffers <- buffer
-			return part{}, nil, incomplete(err)
-		}
-		// Not a *bytes.Reader: hashing 8 MiB for the signature would cost more than it proves.
-		body := io.MultiReader(bytes.NewReader(buffer[:n]))
-		return part{body, int64(n)}, func() { s.buffers <- buffer }, nil
+		return s.memoryPart(src, limit, buffer)
 	default:
-		return s.filePart(src, limit)
+		return s.filePart(src, limit, admit)
 	}
 }
 
-func (s *spool) filePart(src io.Reader, limit int64) (part, func(), error) {
+func (s *spool) memoryPart(src io.Reader, limit int64, buffer []byte) (part, func(), error) {
+	if buffer == nil {
+		buffer = make([]byte, firstPartBytes)
+	}
+	n, err := io.ReadFull(src, buffer[:limit])
+	if err != nil && !isEnd(err) {
+		s.buffers <- buffer
+		return part{}, nil, incomplete(err)
+	}
+	body := &lentBytes{}
+	body.mu.data.Reset(buffer[:n])
+	release := sync.OnceFunc(func() {
+		body.takeBack()
+		s.buffers <- buffer
+	})
+	return part{body, int64(n)}, release, nil
+}
+
+// lentBytes is a body in a buffer that others will use: a transport may go on reading
+// a body for a while after its request has failed. It is not a *bytes.Reader, for hashing
+// 8 MiB for the signature would cost more than it proves.
+type lentBytes struct {
+	mu struct {
+		sync.Mutex
+		data bytes.Reader
+		gone bool
+	}
+}
+
+func (b *lentBytes) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.gone {
+		return 0, os.ErrClosed
+	}
+	return b.mu.data.Read(p)
+}
+
+func (b *lentBytes) takeBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.gone = true
+	b.mu.data.Reset(nil)
+}
+
+func (s *spool) filePart(src io.Reader, limit int64, admit func() error) (part, func(), error) {
+	if err := admit(); err != nil {
+		return part{}, nil, err
+	}
 	f, err := os.CreateTemp(s.dir, "part-*")
 	if err != nil {
 		return part{}, nil, noSpool(err)
 	}
-	release := func() { _ = f.Close() }
+	release := sync.OnceFunc(func() { _ = f.Close() })
 	if err := os.Remove(f.Name()); err != nil {
 		release()
 		return part{}, nil, noSpool(err)
 	}
-	n, err := io.Copy(f, io.LimitReader(src, limit))
+	n, err := fill(f, src, limit, admit)
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -248,6 +288,25 @@ func (s *spool) filePart(src io.Reader, limit int64) (part, func(), error) {
 		return part{}, nil, noSpool(err)
 	}
 	return part{f, n}, release, nil
+}
+
+// admitBytes is how much of a part goes to disk before the room there is looked at again.
+const admitBytes = 8 << 20
+
+// fill copies up to limit bytes to disk.
+func fill(f io.Writer, src io.Reader, limit int64, admit func() error) (int64, error) {
+	var n int64
+	for {
+		want := min(admitBytes, limit-n)
+		copied, err := io.Copy(f, io.LimitReader(src, want))
+		n += copied
+		if err != nil || copied < want || n == limit {
+			return n, err
+		}
+		if err := admit(); err != nil {
+			return n, err
+		}
+	}
 }
 
 func noSpool(err error) error {

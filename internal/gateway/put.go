@@ -8,9 +8,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -40,6 +42,10 @@ func (g *Gateway) Put(ctx context.Context, key string, in PutInput) (Result, err
 	if in.Size > g.MaxObjectBytes {
 		return Result{}, tooLarge(g.MaxObjectBytes)
 	}
+	conditions, err := putConditions(in.Header)
+	if err != nil {
+		return Result{}, err
+	}
 	op := journal.Put
 	if in.Size > singleBytes || in.Size < 0 {
 		op = journal.Complete
@@ -48,9 +54,9 @@ func (g *Gateway) Put(ctx context.Context, key string, in PutInput) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
-	h, conditions := storedHeader(in.Header), conditionHeader(in.Header)
+	h := storedHeader(in.Header)
 	if len(conditions) > 0 {
-		if err := g.requireSettled(ctx, key); err != nil {
+		if err := w.admitConditions(ctx, func(c region.Conditions) bool { return c.Put }); err != nil {
 			return w.end(journal.Written{}, err)
 		}
 	}
@@ -90,14 +96,19 @@ func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 }
 
 // Delete removes a key from the active and returns once that is acknowledged; a
-// key that is not there is no error. ifMatch, where not empty, is the ETag it must have.
-func (g *Gateway) Delete(ctx context.Context, key, ifMatch string) (Result, error) {
+// key that is not there is no error. The header may hold If-Match: an ETag, or "*" for
+// any object. What is not a condition is left out.
+func (g *Gateway) Delete(ctx context.Context, key string, h http.Header) (Result, error) {
+	ifMatch, err := deleteCondition(h)
+	if err != nil {
+		return Result{}, err
+	}
 	w, err := g.begin(ctx, key, journal.Delete)
 	if err != nil {
 		return Result{}, err
 	}
 	if ifMatch != "" {
-		if err := g.requireSettled(ctx, key); err != nil {
+		if err := w.admitConditions(ctx, func(c region.Conditions) bool { return c.Delete }); err != nil {
 			return w.end(journal.Written{}, err)
 		}
 	}
@@ -105,7 +116,7 @@ func (g *Gateway) Delete(ctx context.Context, key, ifMatch string) (Result, erro
 	if err := w.open(); err != nil {
 		return w.end(journal.Written{}, err)
 	}
-	return w.end(journal.Written{}, w.active.Delete(w.ctx, key, s3op.TrimETag(ifMatch)))
+	return w.end(journal.Written{}, w.active.Delete(w.ctx, key, ifMatch))
 }
 
 // heldBody holds the last byte back until release has returned nil.
@@ -200,12 +211,94 @@ func integrityHeader(from http.Header) http.Header {
 	return h
 }
 
-func conditionHeader(from http.Header) http.Header {
-	h := make(http.Header)
-	for _, name := range []string{"If-Match", "If-None-Match"} {
-		if values := from[name]; len(values) > 0 {
-			h[name] = values
+// admitConditions refuses a conditional write where nobody could judge its condition:
+// in a region that ignores it the write would be made whatever the key holds, and two
+// clients that both create the key would both be told that they did.
+func (w *write) admitConditions(ctx context.Context, honoured func(region.Conditions) bool) error {
+	w.conditional = true
+	c, err := w.active.Conditions(ctx)
+	if err != nil {
+		return unavailable(w.active.Name(), "it did not say whether it honours conditional writes, so nothing was written", err)
+	}
+	if !honoured(c) {
+		return &s3op.Error{
+			Kind: s3op.NotImplemented, Code: "NotImplemented", Region: w.active.Name(),
+			Message: fmt.Sprintf("the S3 of region %s does not honour this condition on this method, so nothing was written; send the request without it",
+				w.active.Name()),
 		}
 	}
-	return h
+	return w.g.requireSettled(ctx, w.key)
+}
+
+// foreignConditions are those that no region judges. To leave one out would make a
+// write that its client has forbidden.
+var foreignConditions = []string{"If-Modified-Since", "If-Unmodified-Since", "X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"}
+
+// putConditions are the conditions of a PUT as a region takes them.
+func putConditions(h http.Header) (http.Header, error) {
+	ifMatch, ifNoneMatch, err := writeConditions(h)
+	switch {
+	case err != nil:
+		return nil, err
+	case ifMatch != "" && ifNoneMatch != "":
+		return nil, notImplemented("If-Match together with If-None-Match is not implemented")
+	case ifMatch == region.AnyETag:
+		return nil, notImplemented("If-Match: * is not implemented for PUT; allowed: one ETag")
+	case ifMatch != "":
+		return http.Header{"If-Match": {s3op.QuoteETag(ifMatch)}}, nil
+	case ifNoneMatch == region.AnyETag:
+		return http.Header{"If-None-Match": {region.AnyETag}}, nil
+	case ifNoneMatch != "":
+		return nil, notImplemented("If-None-Match with an ETag is not implemented for PUT; allowed: *")
+	}
+	return nil, nil
+}
+
+// deleteCondition is the ETag that the key must have, region.AnyETag for any, "" where
+// there is no condition.
+func deleteCondition(h http.Header) (string, error) {
+	ifMatch, ifNoneMatch, err := writeConditions(h)
+	if err == nil && ifNoneMatch != "" {
+		err = notImplemented("If-None-Match is not implemented for DELETE; If-Match is")
+	}
+	return ifMatch, err
+}
+
+func writeConditions(h http.Header) (ifMatch, ifNoneMatch string, err error) {
+	for _, name := range foreignConditions {
+		if len(h[name]) > 0 {
+			return "", "", notImplemented(name + " is not implemented for writes; If-Match with an ETag is")
+		}
+	}
+	if ifMatch, err = etagCondition(h, "If-Match"); err == nil {
+		ifNoneMatch, err = etagCondition(h, "If-None-Match")
+	}
+	return ifMatch, ifNoneMatch, err
+}
+
+// etagCondition is a header's ETag without its quotes, or region.AnyETag; "" only where
+// the header is not there. S3 takes ETags without quotes, so we do.
+func etagCondition(h http.Header, name string) (string, error) {
+	values := h[name]
+	if len(values) == 0 {
+		return "", nil
+	}
+	value := strings.Join(values, ", ")
+	if value == region.AnyETag {
+		return value, nil
+	}
+	etag := value
+	if len(value) > 1 && strings.HasPrefix(value, `"`) && strings.HasSuffix(value, `"`) {
+		etag = value[1 : len(value)-1]
+	}
+	// A weak ETag matches nothing here (RFC 9110, section 13.1.1).
+	isWeak := strings.HasPrefix(value, "W/")
+	if etag == "" || etag == region.AnyETag || isWeak || strings.ContainsAny(etag, "\", \t") {
+		return "", s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("%s is %q; allowed: one strong ETag, or *", name, value))
+	}
+	return etag, nil
+}
+
+func notImplemented(message string) *s3op.Error {
+	return s3op.NewError(s3op.NotImplemented, "NotImplemented", message)
 }

@@ -76,7 +76,8 @@ type reader struct {
 	mark  uint64
 	// activeDown is why the active did not answer, nil where it did or was not asked.
 	activeDown error
-	// activeMissing: the active answered that it has no such key.
+	// activeMissing: the active answered that it has no such key, before the index was
+	// asked: a write may have been acknowledged between the two.
 	activeMissing bool
 	// moved: a region answered with another version than planned.
 	moved bool
@@ -99,7 +100,7 @@ func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, er
 		r := &reader{g: g, key: key, in: in, header: header, view: g.view.Load()}
 		answer, err := r.read(ctx)
 		if err == nil {
-			answer.Repair = r.repair(ctx)
+			answer.Repair = r.repair(ctx, answer)
 			return answer, nil
 		}
 		if !r.moved {
@@ -176,7 +177,7 @@ func (r *reader) ask(ctx context.Context) error {
 		return err
 	}
 	r.object, r.asked = o, true
-	if r.dirty && o != nil && r.g.isClean(o) {
+	if r.dirty && (o == nil || r.g.isClean(o)) {
 		r.g.dirty.clear(r.key, r.mark)
 		r.dirty = false
 	}
@@ -212,14 +213,13 @@ func (r *reader) follow(ctx context.Context) (*Read, error) {
 		PreferReplica: r.in.PreferReplica, AllowStale: r.in.AllowStale, Distrusted: r.dirty,
 	})
 	for _, c := range plan.Candidates {
-		if c.Region == r.view.Active && (r.activeDown != nil || r.activeMissing) {
+		if c.Region == r.view.Active {
+			if r.activeDown != nil {
+				continue // it was asked just now
+			}
 			if r.activeMissing && c.Decisive {
 				return nil, noSuchKey()
 			}
-			if r.activeMissing {
-				r.missing(ctx, c)
-			}
-			continue // it was asked just now
 		}
 		answer, err := r.from(ctx, c.Region)
 		if err == nil {
@@ -290,12 +290,21 @@ func (r *reader) judged(c route.Candidate, err error) bool {
 	return false
 }
 
-// missing records that a region does not hold what the index says it does.
+// missing records that a region does not hold what the index says it does; unless the
+// key has moved on since the index was asked, and the read is to be planned anew.
 func (r *reader) missing(ctx context.Context, c route.Candidate) {
 	if r.object == nil || c.Freshness != route.Current {
 		return
 	}
-	r.g.markMissing(ctx, r.object, c.Region)
+	o, err := r.g.lookup(ctx, r.key)
+	switch {
+	case err != nil:
+		return
+	case o == nil || o.Version != r.object.Version || o.Contested() != r.object.Contested():
+		r.moved = true
+	default:
+		r.g.markMissing(ctx, o, c.Region)
+	}
 }
 
 func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name string) {
@@ -304,6 +313,7 @@ func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name strin
 	}
 	err := g.Journal.MarkMissing(ctx, g.Bucket, o.Key, name, o.Version)
 	g.Logger.WarnContext(ctx, "region does not hold an object that it should", "region", name, "version", o.Version, "err", err)
+	g.Committed() // a replica's copy is in the queue
 }
 
 func (r *reader) verdict(plan route.Plan) error {
@@ -323,15 +333,21 @@ func noSuchKey() error {
 
 // from reads the key from one region.
 func (r *reader) from(ctx context.Context, name string) (*Read, error) {
-	source := r.g.regions[name]
+	source, header := r.g.regions[name], r.header
+	if name != r.view.Active && (header.Get("If-Modified-Since") != "" || header.Get("If-Unmodified-Since") != "") {
+		// A copy has its own date: one that the client knows is not to be compared with it.
+		header = header.Clone()
+		header.Del("If-Modified-Since")
+		header.Del("If-Unmodified-Since")
+	}
 	if r.in.HeadOnly {
-		a, err := source.Head(ctx, r.key, r.header)
+		a, err := source.Head(ctx, r.key, header)
 		if err != nil {
 			return nil, err
 		}
 		return &Read{Attributes: a, Region: name}, nil
 	}
-	o, err := source.Get(ctx, r.key, r.header)
+	o, err := source.Get(ctx, r.key, header)
 	if err != nil {
 		return nil, err
 	}
@@ -342,17 +358,22 @@ func (r *reader) from(ctx context.Context, name string) (*Read, error) {
 	return &Read{Attributes: o.Attributes, Body: body, Region: name}, nil
 }
 
-// repair puts the active's copy into the queue where a replica answered for it.
-func (r *reader) repair(ctx context.Context) RepairState {
+// repair puts the active's copy into the queue where a replica answered for it with the
+// acknowledged version.
+func (r *reader) repair(ctx context.Context, answer *Read) RepairState {
 	if !r.in.Repair {
 		return ""
 	}
-	if r.object == nil || r.object.Deleted || r.activeDown == nil && !r.activeMissing && !r.activeBehind() {
+	isAcknowledged := r.object != nil && !r.object.Deleted && answer.Freshness == route.Current && answer.Version == r.object.Version
+	if !isAcknowledged || answer.Region == r.view.Active || r.activeDown == nil && !r.activeMissing && !r.activeBehind() {
 		return RepairNone
 	}
 	r.g.dirty.mark(r.key)
-	if err := r.g.Journal.Request(ctx, r.g.Bucket, r.key, r.view.Active); err != nil {
+	queued, err := r.g.Journal.Request(ctx, r.g.Bucket, r.key, r.view.Active, r.object.Version)
+	if err != nil {
 		r.g.Logger.WarnContext(ctx, "repair not queued", "region", r.view.Active, "err", err)
+	}
+	if !queued {
 		return RepairNone
 	}
 	r.g.Committed()

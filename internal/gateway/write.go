@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type write struct {
 	active    *region.Region
 	// timeout is the region's, for its answer.
 	timeout time.Duration
+	// conditional: the write depends on what the key is now.
+	conditional bool
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -84,9 +87,10 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 	return w, nil
 }
 
-// requireSettled refuses a write whose effect depends on what the key is now,
-// while the active is known to lack the acknowledged version, or may. Other writes under
-// way do not matter: they go to the same region, and that judges between them.
+// requireSettled refuses a write whose effect depends on what the key is now, while the
+// active is known to lack the acknowledged version, or may, or a write without an answer may
+// yet land there. Other writes under way do not matter: they go to the same region, and that
+// judges between them.
 func (g *Gateway) requireSettled(ctx context.Context, key string) error {
 	mark, dirty := g.dirty.has(key)
 	if !dirty {
@@ -101,6 +105,9 @@ func (g *Gateway) requireSettled(ctx context.Context, key string) error {
 		return nil
 	}
 	active := g.view.Load().Active
+	if slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.InDoubt }) {
+		return unavailable(active, "an earlier write of the key has no answer and may yet be applied, so a condition on it cannot be judged", nil)
+	}
 	if o.Version.IsZero() || o.Copy(active).State == journal.Current {
 		return nil
 	}
@@ -135,7 +142,17 @@ func (w *write) open() error {
 		}
 		return err
 	}
+	// Again, now that the index would say so: a reader may have found the key clean
+	// before the intent was there.
+	w.mu.mark, _ = w.g.dirty.mark(w.key)
 	failpoint.Hit(failpoint.AfterIntent)
+	if w.conditional {
+		// A write may have lost its answer since the body began.
+		if err := w.g.requireSettled(w.ctx, w.key); err != nil {
+			w.abandon()
+			return err
+		}
+	}
 	if w.g.view.Load().Epoch != w.epoch.Epoch || !time.Now().Before(deadline) {
 		w.abandon()
 		return journal.ErrEpoch
@@ -220,7 +237,7 @@ func (w *write) commit(written journal.Written) (Result, error) {
 func (w *write) doubt() {
 	w.g.Metrics.written(string(w.operation), "in_doubt")
 	w.g.Logger.WarnContext(w.ctx, "write in doubt", "region", w.active.Name(), "op", w.operation)
-	if err := w.g.Journal.Doubt(context.WithoutCancel(w.ctx), w.mu.id); err != nil {
+	if err := w.g.Journal.Doubt(context.WithoutCancel(w.ctx), w.mu.id, time.Time{}); err != nil {
 		w.g.orphan(orphan{id: w.mu.id, key: w.key, sent: true})
 		return
 	}

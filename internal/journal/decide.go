@@ -122,15 +122,12 @@ func (k *known) isRestored() bool {
 // decideEarly looks for proof that the only intent was applied, while the window
 // is still open. Proof is a difference from what the active is known to have held. (The
 // active had lost the key; a DELETE times out; its 404 is taken for the delete; a PUT is
-// acknowledged; then the DELETE lands.)
+// acknowledged; then the DELETE lands.) Of a repair there is none: what is seen may have
+// been brought by another repair of that version. (A repair hangs; the next one is
+// answered; the first is closed by what the second brought; the key is deleted; the first
+// lands: the deleted object is back.)
 func (k *known) decideEarly() Decision {
-	if len(k.clients)+len(k.repairs) != 1 || k.Unsettled {
-		return Wait
-	}
-	if len(k.repairs) == 1 {
-		if k.matches() && !k.isAsBefore() {
-			return Stand
-		}
+	if len(k.clients) != 1 || len(k.repairs) > 0 || k.Unsettled {
 		return Wait
 	}
 	if isKnown := k.held.State == Current || !k.hasRow && k.compared; !isKnown {

@@ -66,15 +66,17 @@ type Writes interface {
 	// Abandon closes an intent whose write was certainly not applied. Nothing where
 	// it is gone.
 	Abandon(ctx context.Context, id int64) error
-	// Doubt marks an intent whose write may have been applied, or may yet. Nothing
-	// where it is gone.
-	Doubt(ctx context.Context, id int64) error
+	// Doubt marks an intent whose write may have been applied, or may yet: not after
+	// until, where that is not zero and earlier than the intent's DoubtUntil. Nothing where
+	// it is gone.
+	Doubt(ctx context.Context, id int64, until time.Time) error
 	// Settle applies what was seen in the active to a key, by the rules of Decide.
 	// A key on which a write was begun or committed since is left as it is, and so are the
 	// intents of other regions: what the active holds says nothing of them.
 	Settle(ctx context.Context, o Observation) (Decision, error)
 	// MarkMissing records that a region answered that it does not hold the key's
-	// version v, although its copy is current. Nothing where the key has moved on.
+	// version v, although its copy is current: the active's is Missing, another's in the
+	// queue. Nothing where the key has moved on or is Contested.
 	MarkMissing(ctx context.Context, bucket, key, region string, v Version) error
 }
 
@@ -96,23 +98,27 @@ type Index interface {
 
 // Queue is the pending copies as work to be done.
 type Queue interface {
-	// Claim takes up to limit due copies of a region for the length of the lease. A
-	// copy that is claimed is given to nobody else, whatever happens to its key.
-	Claim(ctx context.Context, bucket, region string, limit int, lease time.Duration) ([]Task, error)
+	// Claim takes due copies of a region. A copy that is claimed is given to nobody
+	// else, whatever happens to its key, until its lease is over. Where a claim ends without
+	// Finish or Fail, the next task has a LateCopy for what that worker may have sent.
+	Claim(ctx context.Context, bucket, region string, c Claim) ([]Task, error)
 	// Renew extends a claim.
 	Renew(ctx context.Context, t Task, lease time.Duration) error
 	// Finish records that the region holds the task's version with this ETag (""
 	// for a tombstone). The copy is current if the key has not moved on, is not
-	// Contested, and no late copy could still land on what the region holds now; else it
+	// Contested, was not when the task was claimed (what was copied of a key that is being
+	// written is anybody's guess), and no late copy could still land on what the region holds now; else it
 	// stays pending, with the reason. A copy that is not Pending any more, on a key that
 	// has moved on, stays as it is. What is returned is its state.
 	Finish(ctx context.Context, t Task, etag string) (CopyState, error)
 	// Fail records that the copy was not made, and gives up the claim. A copy that
-	// is not Pending any more stays as it is.
+	// is not Pending any more stays as it is. With ErrClaim nothing but f.Late is recorded.
 	Fail(ctx context.Context, t Task, f Failure) error
-	// Request puts a copy into the queue at once, whatever it is thought to hold;
-	// one that is Unreplicable or Abandoned stays as it is.
-	Request(ctx context.Context, bucket, key, region string) error
+	// Request puts a copy into the queue at once, whatever it is thought to hold, and
+	// reports whether it did. Nothing where the key has moved on from v, where the copy is
+	// Unreplicable or Abandoned, or where no other region's copy is current: what may be
+	// the only copy is not given up for one that is to be made.
+	Request(ctx context.Context, bucket, key, region string, v Version) (bool, error)
 	// NextDue is when Claim has the next copy of the region to give; one that is
 	// claimed, when its lease is over. Zero where none waits.
 	NextDue(ctx context.Context, bucket, region string) (time.Time, error)

@@ -149,6 +149,19 @@ func (o *Object) Contested() bool {
 	return false
 }
 
+// Claim says which copies are to be claimed.
+type Claim struct {
+	// Limit is how many at most.
+	Limit int
+	// Lease is for how long.
+	Lease time.Duration
+	// Conditional: the region honours conditional writes and deletes, so that a copy
+	// lands only on what it expects.
+	Conditional bool
+	// Window is how long after its lease, or a crash, a copy may still land.
+	Window time.Duration
+}
+
 // Task is a claimed copy that is to be brought to the key's version.
 type Task struct {
 	// Claim identifies this claim; a claim that was taken over no longer counts.
@@ -164,7 +177,8 @@ func (t *Task) Target() Copy { return t.Object.Copy(t.Region) }
 // AnyETag as LateCopy.Expects: the region would apply the copy whatever it holds.
 const AnyETag = "*"
 
-// LateCopy is a copy whose answer never came, and which may yet land in its region.
+// LateCopy is a copy whose answer never came, or which could not be verified. Until
+// then it may land in its region; what it leaves there is known for ours even later.
 type LateCopy struct {
 	// Expects is the ETag at which the region would apply it, "" where the key must
 	// be absent, AnyETag where the region does not honour conditions.
@@ -182,14 +196,14 @@ type Failure struct {
 	State CopyState
 	// NextTry is when a Pending copy is due again.
 	NextTry time.Time
-	// Late is set where the region may yet apply the attempt.
+	// Late is set where the region may have applied the attempt, or may yet.
 	Late *LateCopy
 	// SourceChanged: the active was found to hold something else than the index
 	// says, so the key is to be settled before it is copied.
 	SourceChanged bool
 }
 
-// Lag is how far a region is behind.
+// Lag is how far a region is behind: what is pending there, and what is missing.
 type Lag struct {
 	Keys, Bytes int64
 	// OldestPending is when the copy that has waited longest last was current;

@@ -145,11 +145,18 @@ func (r *Region) written(op, etag string) (string, error) {
 	return etag, nil
 }
 
+// AnyETag as the condition of a Delete: whatever object is there.
+const AnyETag = "*"
+
 // Delete removes an object; one that is not there is no error. With ifMatch it
 // is removed only where it has that ETag, on regions that honour conditions.
 func (r *Region) Delete(ctx context.Context, key, ifMatch string) error {
 	var h http.Header
-	if ifMatch != "" {
+	switch ifMatch {
+	case "":
+	case AnyETag:
+		h = http.Header{"If-Match": {AnyETag}} // in quotes it would be an ETag that nothing has
+	default:
 		h = http.Header{"If-Match": {s3op.QuoteETag(ifMatch)}}
 	}
 	resp, err := r.do(ctx, request{op: "DeleteObject", method: http.MethodDelete, key: key, header: h})

@@ -51,23 +51,22 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 		}
 		return "", &copyError{err: err, state: journal.Unreplicable}
 	}
-	var err error
-	if c.conditions, err = c.target.Conditions(ctx); err != nil {
-		return "", &copyError{err: fmt.Errorf("learn what the region honours: %w", err), atTarget: true}
-	}
 	c.expected = c.task.Target().ETag
 	if c.o.Deleted && !c.o.Contested() {
 		return c.remove(ctx)
 	}
 	source, etag, err := c.source(ctx)
+	if errors.Is(err, errNoSource) {
+		return c.holdsItself(ctx)
+	}
 	if err != nil {
 		return "", err
 	}
 	src := &sourceObject{region: source, key: c.o.Key, etag: etag}
 	if c.task.Target().Attempts > 0 || len(c.task.Late) > 0 || !c.conditions.Put {
 		held, err := c.look(ctx, src)
-		if err != nil || held {
-			return etag, err
+		if err != nil || held != "" {
+			return held, err
 		}
 	}
 	return c.put(ctx, src)
@@ -96,7 +95,22 @@ func (c *copier) source(ctx context.Context) (*region.Region, string, error) {
 			return c.regions[name], held.ETag, nil
 		}
 	}
-	return nil, "", &copyError{err: errors.New("no region is known to hold the version")}
+	return nil, "", errNoSource
+}
+
+var errNoSource = errors.New("no region is known to hold the version")
+
+// holdsItself: the region was thought to lack the version, and nobody else is known to
+// have it. If it holds it after all, it is found again.
+func (c *copier) holdsItself(ctx context.Context) (string, error) {
+	held, err := c.target.Head(ctx, c.o.Key, nil)
+	if err != nil {
+		return "", &copyError{err: fmt.Errorf("%w; nor does the region itself: %w", errNoSource, err), atTarget: true}
+	}
+	if held.ETag() != c.o.ETag || held.Size() != c.o.Size {
+		return "", &copyError{err: fmt.Errorf("%w; the region itself holds another (ETag %s)", errNoSource, held.ETag())}
+	}
+	return held.ETag(), nil
 }
 
 // sourceObject is what is copied.
@@ -126,28 +140,38 @@ func (c *copier) sourceFailed(ctx context.Context, s *sourceObject, err error) e
 	return &copyError{err: fmt.Errorf("the source does not hold what the index says: %w", err)}
 }
 
-// look reports whether the target already holds what is to be copied, and sets
-// expected to what it may be holding of our own making. Anything else is not overwritten.
-func (c *copier) look(ctx context.Context, src *sourceObject) (bool, error) {
+// look returns the ETag under which the target already holds what is to be copied, ""
+// where it does not, and sets expected to what it may be holding of our own making. Anything
+// else is not overwritten.
+func (c *copier) look(ctx context.Context, src *sourceObject) (string, error) {
 	held, err := c.target.Head(ctx, c.o.Key, nil)
 	if region.IsNotFound(err) {
 		c.expected = "" // nothing is there to be overwritten
-		return false, nil
+		return "", nil
 	}
 	if err != nil {
-		return false, &copyError{err: fmt.Errorf("look at the target: %w", err), atTarget: true}
+		return "", &copyError{err: fmt.Errorf("look at the target: %w", err), atTarget: true}
 	}
-	if held.ETag() == src.etag {
+	etag := held.ETag()
+	ours := c.claimHeld(etag)
+	// A copy without an answer may be there under an ETag of the region's own making.
+	if etag == src.etag || ours != nil && len(c.task.Late) > 0 {
 		same, err := c.isSame(ctx, src, held)
-		if err != nil || same {
-			return same, err
+		if err == nil && same {
+			err = c.verify(ctx, src, etag)
+		}
+		if err == nil && same {
+			return etag, nil
+		}
+		if err != nil && !errors.Is(err, errOtherBytes) {
+			return "", err
 		}
 	}
-	if err := c.claimHeld(held.ETag()); err != nil && held.ETag() != src.etag {
-		return false, err
+	if ours != nil && etag != src.etag {
+		return "", ours
 	}
-	c.expected = held.ETag()
-	return false, nil
+	c.expected = etag
+	return "", nil
 }
 
 // claimHeld returns nil where what the target holds is what the index says it holds, or
@@ -164,7 +188,7 @@ func (c *copier) claimHeld(etag string) error {
 	return &copyError{err: fmt.Errorf("the region holds an object (ETag %s) that the index does not know of; it is not overwritten", etag)}
 }
 
-// isSame compares headers and tags of an object whose ETag agrees.
+// isSame compares headers, size and tags.
 func (c *copier) isSame(ctx context.Context, src *sourceObject, held region.Attributes) (bool, error) {
 	a, err := src.region.Head(ctx, src.key, src.condition())
 	if err != nil {
@@ -205,18 +229,12 @@ func (c *copier) put(ctx context.Context, src *sourceObject) (string, error) {
 		return c.repair(ctx, src)
 	}
 	etag, err := c.transfer(ctx, src)
-	if isBadDigest(err) {
-		// Not every S3's ETag is an MD5; without it, verify compares the bytes.
-		c.unverifiable = true
-		etag, err = c.transfer(ctx, src)
-	}
 	if (region.IsPrecondition(err) || region.IsNotFound(err)) && isTargets(err) {
-		// It holds something else than expected: perhaps our own copy, or nothing any more.
-		held, lookErr := c.look(ctx, src)
-		if lookErr != nil || held {
-			return src.etag, lookErr
+		// It holds something else than expected: perhaps this very version. If not, the
+		// next attempt looks first, under a claim that says so.
+		if held, lookErr := c.look(ctx, src); lookErr != nil || held != "" {
+			return held, lookErr
 		}
-		etag, err = c.transfer(ctx, src)
 	}
 	return etag, err
 }
@@ -231,8 +249,18 @@ func isTargets(err error) bool {
 	return ok && e.atTarget
 }
 
-// transfer makes one attempt.
+// transfer makes one attempt; where the source's ETag turns out not to be an MD5, as
+// not every S3's is, a second without it.
 func (c *copier) transfer(ctx context.Context, src *sourceObject) (string, error) {
+	etag, err := c.transferOnce(ctx, src)
+	if isBadDigest(err) && !c.unverifiable {
+		c.unverifiable = true
+		return c.transferOnce(ctx, src)
+	}
+	return etag, err
+}
+
+func (c *copier) transferOnce(ctx context.Context, src *sourceObject) (string, error) {
 	o, err := src.region.Get(ctx, src.key, src.condition())
 	if err != nil {
 		return "", c.sourceFailed(ctx, src, err)
@@ -257,7 +285,21 @@ func (c *copier) transfer(ctx context.Context, src *sourceObject) (string, error
 		return "", err
 	}
 	failpoint.Hit(failpoint.AfterCopy)
-	return etag, c.verify(ctx, src, etag)
+	if err := c.verify(ctx, src, etag); err != nil {
+		return "", c.unverified(err, etag)
+	}
+	return etag, nil
+}
+
+// unverified makes the error of a copy that was applied and could not be verified: the
+// next attempt is to know it for ours.
+func (c *copier) unverified(err error, etag string) error {
+	e, ok := errors.AsType[*copyError](err)
+	if !ok {
+		e = &copyError{err: err}
+	}
+	e.late = &journal.LateCopy{Expects: c.expected, ETag: etag, Until: time.Now()}
+	return e
 }
 
 // remove brings a tombstone to the target.
@@ -276,7 +318,11 @@ func (c *copier) remove(ctx context.Context) (string, error) {
 	if c.task.Region == c.State().Active {
 		return c.repairDelete(ctx, etag)
 	}
-	err = c.target.Delete(ctx, c.o.Key, etag)
+	condition := ""
+	if c.conditions.Delete {
+		condition = etag
+	}
+	err = c.target.Delete(ctx, c.o.Key, condition)
 	if region.IsNotFound(err) {
 		err = nil
 	}
@@ -305,17 +351,17 @@ func (c *copier) repair(ctx context.Context, src *sourceObject) (string, error) 
 	if !c.conditions.Put {
 		return "", &copyError{err: errors.New("the active does not honour conditional writes, so a repair could overwrite a client's newer write")}
 	}
-	if held, err := c.look(ctx, src); err != nil || held {
-		return src.etag, err
+	if held, err := c.look(ctx, src); err != nil || held != "" {
+		return held, err
 	}
-	return c.withIntent(ctx, src.etag, func() (string, error) { return c.transfer(ctx, src) })
+	return c.withIntent(ctx, src.etag, func(ctx context.Context) (string, error) { return c.transfer(ctx, src) })
 }
 
 func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) {
 	if !c.conditions.Delete {
 		return "", &copyError{err: errors.New("the active does not honour conditional deletes, so a repair could delete a client's newer write")}
 	}
-	return c.withIntent(ctx, "", func() (string, error) {
+	return c.withIntent(ctx, "", func(ctx context.Context) (string, error) {
 		if err := c.target.Delete(ctx, c.o.Key, etag); err != nil && !region.IsNotFound(err) {
 			return "", c.unanswered(err, "delete in the active", etag, "", true)
 		}
@@ -323,26 +369,67 @@ func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) 
 	})
 }
 
-func (c *copier) withIntent(ctx context.Context, etag string, write func() (string, error)) (string, error) {
-	state := c.State()
-	now := time.Now()
+const (
+	// repairTimeout and repairBytes: a repair is given up after the first, and a second
+	// more for each of the second.
+	repairTimeout = 10 * time.Minute
+	repairBytes   = 1 << 20
+)
+
+// withIntent makes a write into the active. Its doubt window is counted from its
+// deadline, as every write's is. (A repair takes longer than the window and has no answer; it is
+// closed at once; the key is deleted; the repair lands: the deleted object is back.)
+func (c *copier) withIntent(ctx context.Context, etag string, write func(context.Context) (string, error)) (string, error) {
+	state, now := c.State(), time.Now()
+	deadline := now.Add(repairTimeout + time.Duration(c.o.Size/repairBytes)*time.Second)
 	id, err := c.Journal.Open(ctx, journal.Intent{
 		Bucket: c.Bucket, Key: c.o.Key, Region: c.task.Region, Operation: journal.Repair, Epoch: state.Epoch,
-		OpenedAt: now, DoubtUntil: now.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag,
+		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag,
 	})
 	if err != nil {
+		if errors.Is(err, journal.ErrUnknown) && id != 0 {
+			c.LeftOpen(id, c.o.Key, false)
+		}
 		return "", fmt.Errorf("record the repair: %w", err)
 	}
 	ended := context.WithoutCancel(ctx)
-	etag, err = write()
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	etag, err = write(ctx)
 	if err == nil {
-		_, err = c.Journal.Commit(ended, id, journal.Written{ETag: etag})
-		return etag, err
+		return etag, c.commitRepair(ended, id, etag)
 	}
-	if f, ok := errors.AsType[*copyError](err); ok && f.late != nil {
-		return "", errors.Join(err, c.Journal.Doubt(ended, id))
+	// Without a late copy to remember, nothing of the repair can be there.
+	f, ok := errors.AsType[*copyError](err)
+	sent := ok && f.late != nil
+	return "", errors.Join(err, c.endRepair(ended, id, sent))
+}
+
+func (c *copier) commitRepair(ctx context.Context, id int64, etag string) error {
+	_, err := c.Journal.Commit(ctx, id, journal.Written{ETag: etag})
+	if err == nil {
+		return nil
 	}
-	return "", errors.Join(err, c.Journal.Abandon(ended, id))
+	late := &journal.LateCopy{Expects: c.expected, ETag: etag, Until: time.Now()}
+	return errors.Join(&copyError{err: fmt.Errorf("record the repair: %w", err), late: late}, c.endRepair(ctx, id, true))
+}
+
+// endRepair closes the intent of a repair that was not answered as it should.
+func (c *copier) endRepair(ctx context.Context, id int64, sent bool) error {
+	var err error
+	if sent {
+		err = c.Journal.Doubt(ctx, id, time.Now().Add(c.DoubtWindow))
+	} else {
+		err = c.Journal.Abandon(ctx, id)
+	}
+	if err != nil {
+		c.LeftOpen(id, c.o.Key, sent)
+		return err
+	}
+	if sent {
+		c.Unsettled(c.o.Key)
+	}
+	return nil
 }
 
 // verify believes a copy whose ETag is the source's: both are made from the bytes, in
@@ -366,10 +453,12 @@ func (c *copier) verify(ctx context.Context, src *sourceObject, etag string) err
 		return &copyError{err: fmt.Errorf("compare the copy with its source: %w", err)}
 	}
 	if !same {
-		return &copyError{err: errors.New("the copy's bytes are not the source's")}
+		return &copyError{err: errOtherBytes}
 	}
 	return nil
 }
+
+var errOtherBytes = errors.New("the copy's bytes are not the source's")
 
 const compareBytes = 64 << 10
 

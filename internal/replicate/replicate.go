@@ -52,6 +52,11 @@ type Config struct {
 	// SourceChanged is told of a key of which the active does not hold what the index
 	// says; it must not block. Required.
 	SourceChanged func(key string)
+	// LeftOpen is told of an intent whose end the journal could not be told; sent says
+	// that its write may have been applied. Whoever is told ends it. Required.
+	LeftOpen func(id int64, key string, sent bool)
+	// Unsettled is told of a key that Settle is to close; it must not block. Required.
+	Unsettled func(key string)
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.
@@ -68,8 +73,11 @@ type Replicator struct {
 
 // New returns the workers.
 func New(cfg Config) (*Replicator, error) {
-	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.State == nil || cfg.SourceChanged == nil || cfg.Logger == nil {
-		return nil, errors.New("replicate: Bucket, Regions, Journal, State, SourceChanged and Logger are required")
+	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.State == nil || cfg.Logger == nil {
+		return nil, errors.New("replicate: Bucket, Regions, Journal, State and Logger are required")
+	}
+	if cfg.SourceChanged == nil || cfg.LeftOpen == nil || cfg.Unsettled == nil {
+		return nil, errors.New("replicate: SourceChanged, LeftOpen and Unsettled are required")
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, 8)
 	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Minute)
@@ -163,14 +171,24 @@ func (q *queue) claim(ctx context.Context, workers *sync.WaitGroup) time.Duratio
 	if wait := time.Until(due); wait > 0 {
 		return min(wait, idleInterval)
 	}
-	tasks, err := q.Journal.Claim(ctx, q.Bucket, q.region, places, q.Lease)
+	// A region that does not answer this has no copy taken up for it.
+	conditions, err := q.regions[q.region].Conditions(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			q.rest(q.region, err)
+		}
+		return max(q.resting(), q.MinDelay)
+	}
+	tasks, err := q.Journal.Claim(ctx, q.Bucket, q.region, journal.Claim{
+		Limit: places, Lease: q.Lease, Conditional: conditions.Put && conditions.Delete, Window: q.DoubtWindow,
+	})
 	if err != nil {
 		return q.journalFailed(ctx, err)
 	}
 	for _, t := range tasks {
 		q.free <- struct{}{}
 		workers.Go(func() {
-			q.work(ctx, t)
+			q.work(ctx, t, conditions)
 			<-q.free
 			select {
 			case q.ended <- struct{}{}:
@@ -192,12 +210,12 @@ func (q *queue) journalFailed(ctx context.Context, err error) time.Duration {
 }
 
 // work makes one copy and records what became of it. The claim is renewed meanwhile.
-func (q *queue) work(ctx context.Context, t journal.Task) {
+func (q *queue) work(ctx context.Context, t journal.Task, conditions region.Conditions) {
 	copyCtx, cancel := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	stop := make(chan struct{})
 	renewing.Go(func() { q.renew(copyCtx, t, stop, cancel) })
-	c := &copier{Replicator: q.Replicator, task: t, target: q.regions[t.Region], o: &t.Object}
+	c := &copier{Replicator: q.Replicator, task: t, target: q.regions[t.Region], o: &t.Object, conditions: conditions}
 	started := time.Now()
 	etag, err := c.copy(copyCtx)
 	close(stop)
@@ -241,12 +259,14 @@ func (q *queue) finish(ctx context.Context, t journal.Task, etag string, started
 }
 
 func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
-	failure := journal.Failure{Reason: err.Error(), NextTry: time.Now().Add(q.delay(t.Target().Attempts))}
+	delay := q.delay(t.Target().Attempts)
+	if q.isDown(ctx, err) {
+		// The region's doing, not the copy's: it is not to wait long once that is back.
+		delay = min(delay, maxRest)
+	}
+	failure := journal.Failure{Reason: err.Error(), NextTry: time.Now().Add(delay)}
 	if f, ok := errors.AsType[*copyError](err); ok {
 		failure.State, failure.Late, failure.SourceChanged = f.state, f.late, f.sourceChanged
-		if region.IsDown(err) && f.atTarget {
-			q.down()
-		}
 	}
 	if err := q.Journal.Fail(ctx, t, failure); err != nil && !errors.Is(err, journal.ErrClaim) {
 		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
@@ -275,9 +295,28 @@ func (q *queue) delay(attempts int) time.Duration {
 // is back, its copies go on within that time.
 const maxRest = 15 * time.Second
 
-// down lets a region that does not answer rest, rather than have every row of a
-// long queue fail in turn.
-func (q *queue) down() {
+// isDown reports whether the copy failed because a region is down, and then rests. One
+// object that a region cannot serve does not make it down: its bucket is asked for.
+func (q *queue) isDown(ctx context.Context, err error) bool {
+	e, ok := errors.AsType[*region.Error](err)
+	if !ok || !region.IsDown(err) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if q.regions[e.Region].CheckBucket(ctx) == nil {
+		return false
+	}
+	q.rest(e.Region, err)
+	return true
+}
+
+// checkTimeout bounds the question whether a region is down.
+const checkTimeout = 5 * time.Second
+
+// rest lets the queue of a region rest while that, or the source of its copies, does not
+// answer, rather than have every row of a long queue fail in turn.
+func (q *queue) rest(down string, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
@@ -286,7 +325,7 @@ func (q *queue) down() {
 	}
 	rest := min(q.delay(q.mu.downTimes), maxRest)
 	if q.mu.downTimes++; q.mu.downTimes == 1 {
-		q.Logger.Warn("region does not answer; its copies wait", "region", q.region)
+		q.Logger.Warn("region does not answer; copies wait", "region", down, "target", q.region, "err", err)
 	}
 	q.mu.restUntil = now.Add(rest)
 }
@@ -295,7 +334,7 @@ func (q *queue) answered() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.mu.downTimes > 0 {
-		q.Logger.Info("region answers again; its copies go on", "region", q.region)
+		q.Logger.Info("copies go on", "target", q.region)
 	}
 	q.mu.downTimes, q.mu.restUntil = 0, time.Time{}
 }

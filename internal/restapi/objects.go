@@ -48,6 +48,9 @@ func writeResult(w http.ResponseWriter, result gateway.Result) {
 }
 
 func (a *API) putObject(w http.ResponseWriter, r *http.Request, key string) error {
+	if len(r.Header["Content-Range"]) > 0 {
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", "Content-Range is not allowed: a PUT holds the whole object (RFC 9110, section 14.5)")
+	}
 	body := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
 	result, err := a.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
 	if err != nil {
@@ -107,6 +110,11 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 		in.Key = id.String()
 	}
 	h := make(http.Header)
+	for _, name := range conditionHeaders {
+		if values := r.Header[name]; len(values) > 0 {
+			h[name] = values
+		}
+	}
 	if in.ContentType != "" {
 		h.Set("Content-Type", in.ContentType)
 	}
@@ -118,6 +126,9 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 	writeResult(w, result)
 	return nil
 }
+
+// conditionHeaders are those of a POST that speak of the object rather than of the JSON.
+var conditionHeaders = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
 
 // readJSON reads one JSON value, strictly, within MaxJSONBytes.
 func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form string) error {
@@ -153,7 +164,7 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, key string) erro
 	if err != nil {
 		return err
 	}
-	answer, err := a.Gateway.Read(r.Context(), key, in)
+	answer, err := a.read(r, key, in)
 	if err != nil {
 		return err
 	}
@@ -180,7 +191,46 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, key string) erro
 	if answer.Body == nil {
 		return nil
 	}
-	return a.send(w, answer.Body)
+	return send(w, answer.Body)
+}
+
+// read honours If-Range, which S3 has not: the part that was asked for is answered only
+// while the object has that ETag, so that no client joins parts of two objects. Everything
+// else is answered whole.
+func (a *API) read(r *http.Request, key string, in gateway.ReadInput) (*gateway.Read, error) {
+	part, whole, isConditional := ifRange(r.Header)
+	if !isConditional {
+		return a.Gateway.Read(r.Context(), key, in)
+	}
+	if part != nil {
+		in.Header = part
+		answer, err := a.Gateway.Read(r.Context(), key, in)
+		if s3op.KindOf(err) != s3op.Precondition {
+			return answer, err
+		}
+	}
+	in.Header = whole
+	return a.Gateway.Read(r.Context(), key, in)
+}
+
+// ifRange returns the header of a read of the part, on condition that the object has
+// the ETag of If-Range, and of one of the whole. part is nil where that condition could not
+// be told from another: a date, a weak ETag (RFC 9110, section 13.1.5), or beside
+// conditions that If-Match would replace.
+func ifRange(h http.Header) (part, whole http.Header, isConditional bool) {
+	etag := h.Get("If-Range")
+	if len(h["If-Range"]) == 0 || len(h["Range"]) == 0 {
+		return nil, nil, false
+	}
+	whole = h.Clone()
+	whole.Del("Range")
+	isStrong := strings.HasPrefix(etag, `"`) && strings.Index(etag[1:], `"`) == len(etag)-2
+	if !isStrong || len(h["If-Range"]) > 1 || len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 {
+		return nil, whole, true
+	}
+	part = h.Clone()
+	part.Set("If-Match", etag)
+	return part, whole, true
 }
 
 func readInput(r *http.Request) (gateway.ReadInput, error) {
@@ -230,23 +280,16 @@ func copyAnswer(to, from http.Header) {
 	}
 }
 
-const sendBytes = 128 << 10
+var sendBuffers = sync.Pool{New: func() any { return new([writeBytes]byte) }}
 
-var sendBuffers = sync.Pool{New: func() any { return new([sendBytes]byte) }}
-
-// send streams a body, with a deadline for each write rather than one for all. An
-// error cuts the answer short, which is how the client learns of it.
-func (a *API) send(w http.ResponseWriter, body io.Reader) error {
-	buffer := sendBuffers.Get().(*[sendBytes]byte)
+// send streams a body. An error cuts the answer short, which is how the client learns
+// of it.
+func send(w io.Writer, body io.Reader) error {
+	buffer := sendBuffers.Get().(*[writeBytes]byte)
 	defer sendBuffers.Put(buffer)
-	control := http.NewResponseController(w)
-	defer control.SetWriteDeadline(time.Time{}) // the connection serves other requests after this one
 	for {
 		n, err := body.Read(buffer[:])
 		if n > 0 {
-			if err := control.SetWriteDeadline(time.Now().Add(a.IdleTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return err
-			}
 			if _, err := w.Write(buffer[:n]); err != nil {
 				return err
 			}
@@ -261,7 +304,7 @@ func (a *API) send(w http.ResponseWriter, body io.Reader) error {
 }
 
 func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, key string) error {
-	result, err := a.Gateway.Delete(r.Context(), key, r.Header.Get("If-Match"))
+	result, err := a.Gateway.Delete(r.Context(), key, r.Header)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 // Gateway is what the front needs of the core.
 type Gateway interface {
 	Put(ctx context.Context, key string, in gateway.PutInput) (gateway.Result, error)
-	Delete(ctx context.Context, key, ifMatch string) (gateway.Result, error)
+	Delete(ctx context.Context, key string, h http.Header) (gateway.Result, error)
 	Read(ctx context.Context, key string, in gateway.ReadInput) (*gateway.Read, error)
 	List(ctx context.Context, in gateway.ListInput) (*gateway.Listing, error)
 	Status(ctx context.Context, key string) (*gateway.KeyStatus, error)
@@ -44,7 +44,7 @@ type Config struct {
 	FailoverMode string
 	// MaxJSONBytes bounds a JSON body. Required.
 	MaxJSONBytes int64
-	// IdleTimeout is how long a client may take for the next bytes of a body. Default 1 min.
+	// IdleTimeout is how long a client may take to send or take the next bytes. Default 1 min.
 	IdleTimeout time.Duration
 	// MetricsHandler serves /metrics. Required.
 	MetricsHandler http.Handler
@@ -79,7 +79,8 @@ type operation struct {
 // ServeHTTP answers one request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	rec.begin()
 	op, err := a.find(r)
 	defer func() {
 		a.Metrics.observe(op.name, rec.status, time.Since(started))
@@ -94,7 +95,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		// What is left of the body is read on, a little, for the sake of the connection.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
+		_ = rec.control.SetReadDeadline(time.Now().Add(discardTimeout))
 		a.problem(rec, r, err)
 	}
 }
@@ -168,22 +169,44 @@ func (a *API) withKey(escaped string, serve func(w http.ResponseWriter, r *http.
 	}
 }
 
-// recorder remembers the status for metrics and log.
+// recorder remembers the status for metrics and log, and gives a client a deadline for
+// the next bytes of any answer, rather than one for an answer of any size.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	control *http.ResponseController
+	timeout time.Duration
+	status  int
 }
 
+// begin takes away the deadline of the connection's answer before. It cannot be taken
+// away any earlier: the end of an answer leaves after its handler has returned.
+func (r *recorder) begin() { _ = r.control.SetWriteDeadline(time.Time{}) }
+
+func (r *recorder) extend() { _ = r.control.SetWriteDeadline(time.Now().Add(r.timeout)) }
+
+// WriteHeader begins the answer.
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
+	r.extend()
 	r.ResponseWriter.WriteHeader(status)
 }
+
+// writeBytes is what a client has to take within one deadline.
+const writeBytes = 128 << 10
 
 func (r *recorder) Write(p []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(p)
+	written := 0
+	for {
+		r.extend()
+		n, err := r.ResponseWriter.Write(p[written:min(written+writeBytes, len(p))])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -20,6 +20,9 @@ func claimTests() []test {
 		{"AClaimThatWasTakenOverCountsNoMore", claimTakenOver},
 		{"ACopyThatWasNeverClaimedIsNotFinished", neverClaimed},
 		{"RequestPutsACopyIntoTheQueueAtOnce", request},
+		{"RequestDoesNotGiveUpTheOnlyCopy", requestKeepsTheOnlyCopy},
+		{"AClaimThatLapsedIsALateCopy", lapsedClaimIsALateCopy},
+		{"AClaimThatLapsedInARegionWithoutConditionsMayLandAnywhere", lapsedClaimWithoutConditions},
 		{"NextDueIsExact", nextDue},
 		{"NextDueSeesPastManyClaims", nextDueBehindClaims},
 	}
@@ -45,7 +48,7 @@ func onlyDueCopiesAreClaimed(s *store) {
 	s.same("due", taskKeys(s.claim(replica, 100, long)), []string{"pending", "tombstone"})
 	s.claimNone(replica)
 	s.claimNone(active)
-	tasks, err := s.Claim(s.t.Context(), "other", replica, 10, long)
+	tasks, err := s.Claim(s.t.Context(), "other", replica, journal.Claim{Limit: 10, Lease: long, Conditional: true})
 	s.ok(err)
 	if len(tasks) != 0 {
 		s.t.Errorf("claimed %d copies of another bucket", len(tasks))
@@ -72,7 +75,7 @@ func noCopyIsGivenTwice(s *store) {
 	given := make(map[string]int)
 	atOnce(16, func(i int) {
 		for {
-			tasks, err := s.Claim(s.t.Context(), bucket, replica, 1+i%3, long)
+			tasks, err := s.Claim(s.t.Context(), bucket, replica, journal.Claim{Limit: 1 + i%3, Lease: long, Conditional: true})
 			if err != nil {
 				s.t.Error(err)
 			}
@@ -102,7 +105,7 @@ func claimSurvivesAnOverwrite(s *store) {
 	for _, change := range []func(){
 		func() { s.put("k", "b") },
 		func() { s.del("k") },
-		func() { s.ok(s.Request(s.t.Context(), bucket, "k", replica)) },
+		func() { s.request("k", replica) },
 		func() { s.overlapping("k", journal.Put, journal.Put, "c", "d") },
 		func() { s.settle(s.found("k", "c"), journal.Adopted) },
 	} {
@@ -178,8 +181,7 @@ func (s *store) refuseAll(task journal.Task) {
 	s.refused(s.Renew(s.t.Context(), task, long), journal.ErrClaim)
 	_, err := s.Finish(s.t.Context(), task, "of nobody")
 	s.refused(err, journal.ErrClaim)
-	late := &journal.LateCopy{Expects: journal.AnyETag, ETag: "x", Until: s.now.Add(long)}
-	s.refused(s.Fail(s.t.Context(), task, journal.Failure{Reason: "late", SourceChanged: true, Late: late}), journal.ErrClaim)
+	s.refused(s.Fail(s.t.Context(), task, journal.Failure{Reason: "late", SourceChanged: true}), journal.ErrClaim)
 }
 
 func neverClaimed(s *store) {
@@ -194,10 +196,7 @@ func neverClaimed(s *store) {
 }
 
 func request(s *store) {
-	ask := func(key string) {
-		s.t.Helper()
-		s.ok(s.Request(s.t.Context(), bucket, key, replica))
-	}
+	ask := func(key string) { s.request(key, replica) }
 	s.everyState()
 	s.claim(replica, 10, long)
 	since := s.copyOf("failing", replica).PendingSince
@@ -220,6 +219,66 @@ func request(s *store) {
 	}
 	ask("unknown")
 	s.unknown("unknown")
+}
+
+// A repair was asked for by a reader that saw an older state of things.
+func requestKeepsTheOnlyCopy(s *store) {
+	old := s.replicated("k", "a")
+	s.put("k", "b")
+	s.unchanged("k", func() {
+		if s.request("k", active) {
+			s.t.Error("the only current copy was given up")
+		}
+		queued, err := s.Request(s.t.Context(), bucket, "k", active, old)
+		s.ok(err)
+		if queued {
+			s.t.Error("a copy of an older version was asked for, and queued")
+		}
+	})
+}
+
+// A worker is gone, and nobody knows how far it came.
+func lapsedClaimIsALateCopy(s *store) {
+	s.replicated("k", "a")
+	s.put("k", "b")
+	s.claim(replica, 1, time.Millisecond)
+	var task journal.Task
+	s.eventually("the copy is given again", func() bool {
+		tasks := s.claim(replica, 1, long)
+		if len(tasks) == 1 {
+			task = tasks[0]
+		}
+		return len(tasks) == 1
+	})
+	s.lateClaim(task, "a", "b")
+	s.finish(task, "b", journal.Current)
+	// The lapsed one lands where "a" is, and there alone.
+	s.put("k", "a")
+	s.finish(s.claimOne(replica), "a", journal.Pending)
+}
+
+// lateClaim checks what a task is told of the claim before it.
+func (s *store) lateClaim(task journal.Task, expects, etag string) {
+	s.t.Helper()
+	if len(task.Late) != 1 || task.Late[0].Expects != expects || task.Late[0].ETag != etag || !task.Late[0].Until.After(s.now.Add(long/2)) {
+		s.t.Errorf("got late copies %+v, want one of %q onto %q that may land for the length of the window", task.Late, etag, expects)
+	}
+}
+
+func lapsedClaimWithoutConditions(s *store) {
+	s.put("k", "a")
+	lapse := journal.Claim{Limit: 1, Lease: time.Millisecond, Window: long}
+	tasks, err := s.Claim(s.t.Context(), bucket, replica, lapse)
+	s.ok(err)
+	if len(tasks) != 1 {
+		s.t.Fatalf("claimed %d copies, want 1", len(tasks))
+	}
+	s.eventually("the copy is given again", func() bool {
+		tasks = s.claim(replica, 1, long)
+		return len(tasks) == 1
+	})
+	s.lateClaim(tasks[0], journal.AnyETag, "a")
+	s.finish(tasks[0], "a", journal.Pending)
 }
 
 func (s *store) nextDue(region string) time.Time {

@@ -13,6 +13,7 @@ func crashTests() []test {
 		{"NothingAcknowledgedIsLost", nothingIsLost},
 		{"OpenIntentsAreInDoubtAfterwards", openIntentsAreInDoubt},
 		{"ClaimsAreTakenUpAgain", claimsAreTakenUp},
+		{"CopiesInFlightAreRemembered", copiesInFlightAreRemembered},
 		{"LateCopiesAreRemembered", lateCopiesAreRemembered},
 		{"VersionsStillRise", versionsRiseAfterACrash},
 		{"AWriteFromBeforeMayBeSettledAfterwards", settleAfterACrash},
@@ -88,6 +89,17 @@ func claimsAreTakenUp(s *store) {
 	s = s.crashed()
 	s.eventually("the copy is given again", func() bool { return len(s.claim(replica, 1, long)) == 1 })
 	s.refuseAll(task)
+}
+
+// The copy was on its way when the process died; it lands after the key was deleted.
+func copiesInFlightAreRemembered(s *store) {
+	s.put("k", "a")
+	s.claimOne(replica)
+	s = s.crashed()
+	s.del("k")
+	task := s.claimOne(replica)
+	s.lateClaim(task, "", "a")
+	s.finish(task, "", journal.Pending)
 }
 
 func lateCopiesAreRemembered(s *store) {

@@ -105,7 +105,7 @@ func failAfterSettle(s *store) {
 		s.settle(s.found(key, "a"), journal.Stand)
 		s.fail(task, journal.Failure{Reason: "no answer", State: state, NextTry: s.now.Add(long)})
 		s.same("the copy", s.copyOf(key, active), journal.Copy{Region: active, State: journal.Current, Version: v, ETag: "a"})
-		s.ok(s.Request(s.t.Context(), bucket, key, active))
+		s.request(key, active)
 		s.claimOne(active) // the claim was given up
 	}
 }

@@ -65,7 +65,8 @@ func (s *store) everyState() {
 	s.fail(s.claimOne(replica), due)
 	s.put("unreplicable", "aaa")
 	s.fail(s.claimOne(replica), journal.Failure{Reason: "too large", State: journal.Unreplicable})
-	s.ok(s.MarkMissing(s.t.Context(), bucket, "missing", replica, s.replicated("missing", "aaaa")))
+	s.put("missing", "aaaa")
+	s.fail(s.claimOne(replica), journal.Failure{Reason: "gone", State: journal.Missing})
 	s.replicated("overwritten", "a")
 	s.put("overwritten", "aaaaa")
 	s.claimOne(replica)
@@ -192,7 +193,7 @@ func lag(s *store) {
 	s.everyState()
 	s.open("open", journal.Put)
 	s.same("lag of the replica", s.lag(replica), journal.Lag{
-		Keys: 4, Bytes: 200 + 500 + 600, OldestPending: s.copyOf("failing", replica).PendingSince, Failing: 1, Unreplicable: 1,
+		Keys: 5, Bytes: 200 + 400 + 500 + 600, OldestPending: s.copyOf("failing", replica).PendingSince, Failing: 1, Unreplicable: 1,
 	})
 	s.same("lag of the active", s.lag(active), journal.Lag{})
 
@@ -200,7 +201,7 @@ func lag(s *store) {
 	for _, task := range s.claim(replica, 10, long) {
 		s.finish(task, task.Object.ETag, journal.Current)
 	}
-	s.same("keys once the rest is copied", s.lag(replica).Keys, int64(2)) // failing, and overwritten, which another has claimed
+	s.same("keys once the rest is copied", s.lag(replica).Keys, int64(3)) // failing, missing, and overwritten, which another has claimed
 	s.put("failing", "a")
 	s.same("failing, once there is a new version", s.lag(replica).Failing, int64(0))
 }

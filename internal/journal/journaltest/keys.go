@@ -80,7 +80,7 @@ func oddValues(s *store) {
 	o, err := s.Lookup(s.t.Context(), i.Bucket, "k")
 	s.ok(err)
 	s.same("the row", journal.Written{ETag: o.ETag, Size: o.Size, ContentType: o.ContentType}, w)
-	tasks, err := s.Claim(s.t.Context(), i.Bucket, "región'1", 1, long)
+	tasks, err := s.Claim(s.t.Context(), i.Bucket, "región'1", journal.Claim{Limit: 1, Lease: long, Conditional: true})
 	s.ok(err)
 	s.ok(s.Fail(s.t.Context(), tasks[0], journal.Failure{Reason: "línea 1\nline 2 '", State: journal.Unreplicable}))
 	o, err = s.Lookup(s.t.Context(), i.Bucket, "k")

@@ -6,7 +6,7 @@ func repairTests() []test {
 	return []test{
 		{"ARepairMakesNoNewVersion", repairMakesNoVersion},
 		{"ARepairIsNotAClientsWrite", repairIsNotContested},
-		{"ARepairThatIsSeenIsClosedAtOnce", repairSeen},
+		{"ARepairThatIsSeenIsClosedWithItsWindow", repairSeen},
 		{"ARepairThatAWriteOverlappedIsNotAWrite", repairOverlapped},
 		{"ADeletedKeyDoesNotComeBackByARepair", repairOfADeletedKey},
 		{"ARepairOfAnOlderVersionIsUndone", repairOfAnOlderVersion},
@@ -40,7 +40,7 @@ func (s *store) missing(key, etag string) (journal.Version, journal.Task) {
 	s.t.Helper()
 	v := s.replicated(key, etag)
 	s.ok(s.MarkMissing(s.t.Context(), bucket, key, active, v))
-	s.ok(s.Request(s.t.Context(), bucket, key, active))
+	s.request(key, active)
 	return v, s.claimOne(active)
 }
 
@@ -68,7 +68,8 @@ func repairIsNotContested(s *store) {
 func repairSeen(s *store) {
 	v, task := s.missing("k", "a")
 	s.doubt(s.repair("k"))
-	s.settle(s.within(s.found("k", "a")), journal.Stand)
+	s.settle(s.within(s.found("k", "a")), journal.Wait)
+	s.settle(s.found("k", "a"), journal.Stand)
 	o := s.lookup("k")
 	s.same("the copy", o.Copy(active), journal.Copy{Region: active, State: journal.Current, Version: v, ETag: "a"})
 	if len(o.Intents) != 0 {

@@ -108,7 +108,7 @@ func (s *store) abandon(id int64) {
 
 func (s *store) doubt(id int64) {
 	s.t.Helper()
-	s.ok(s.Doubt(s.t.Context(), id))
+	s.ok(s.Doubt(s.t.Context(), id, time.Time{}))
 }
 
 // doubtful opens an intent whose outcome is unknown.
@@ -214,7 +214,7 @@ func (s *store) settle(o journal.Observation, want journal.Decision) {
 
 func (s *store) claim(region string, limit int, lease time.Duration) []journal.Task {
 	s.t.Helper()
-	tasks, err := s.Claim(s.t.Context(), bucket, region, limit, lease)
+	tasks, err := s.Claim(s.t.Context(), bucket, region, journal.Claim{Limit: limit, Lease: lease, Conditional: true, Window: long})
 	s.ok(err)
 	return tasks
 }
@@ -235,6 +235,19 @@ func (s *store) claimNone(region string) {
 	if tasks := s.claim(region, 10, long); len(tasks) != 0 {
 		s.t.Fatalf("claimed %d copies, want none", len(tasks))
 	}
+}
+
+// request has the copy of the key's present version put into the queue.
+func (s *store) request(key, region string) bool {
+	s.t.Helper()
+	o, err := s.Lookup(s.t.Context(), bucket, key)
+	if errors.Is(err, journal.ErrNotFound) {
+		o, err = &journal.Object{}, nil
+	}
+	s.ok(err)
+	queued, err := s.Request(s.t.Context(), bucket, key, region, o.Version)
+	s.ok(err)
+	return queued
 }
 
 func (s *store) finish(task journal.Task, etag string, want journal.CopyState) {

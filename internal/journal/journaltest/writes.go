@@ -23,6 +23,7 @@ func writeTests() []test {
 		{"ACommitWithoutItsIntentIsRefused", commitWithoutIntent},
 		{"AnIdIsNeverUsedTwice", idsAreNotReused},
 		{"WhatIsGoneIsLeftAlone", goneIntentsAreLeftAlone},
+		{"DoubtEndsNoLaterThanSaid", doubtEndsNoLaterThanSaid},
 		{"AMissingCopyIsMarkedOnlyAtItsVersion", markMissing},
 	}
 }
@@ -252,6 +253,21 @@ func idsAreNotReused(s *store) {
 	}
 }
 
+func doubtEndsNoLaterThanSaid(s *store) {
+	id := s.open("k", journal.Put)
+	asOpened := s.lookup("k").Intents[0].DoubtUntil
+	sooner := asOpened.Add(-time.Second)
+	for _, step := range []struct{ until, want time.Time }{
+		{time.Time{}, asOpened}, {asOpened.Add(long), asOpened}, {sooner, sooner}, {time.Time{}, sooner},
+	} {
+		s.ok(s.Doubt(s.t.Context(), id, step.until))
+		i := s.lookup("k").Intents[0]
+		if !i.InDoubt || !i.DoubtUntil.Equal(step.want) {
+			s.t.Errorf("got %+v, want it in doubt until %v", i, step.want)
+		}
+	}
+}
+
 func goneIntentsAreLeftAlone(s *store) {
 	id := s.open("k", journal.Put)
 	s.commit(id, "a")
@@ -267,13 +283,23 @@ func markMissing(s *store) {
 		s.t.Helper()
 		s.ok(s.MarkMissing(s.t.Context(), bucket, "k", region, v))
 	}
-	missing := journal.Copy{Region: active, State: journal.Missing}
+	s.open("k", journal.Delete)
+	s.unchanged("k", func() { mark(active, v1) }) // it may just have been applied
+	s.abandon(s.lookup("k").Intents[0].ID)
+
 	mark(active, v1)
-	s.same("the copy", s.copyOf("k", active), missing)
+	missing := s.copyOf("k", active)
+	if missing.State != journal.Missing || missing.ETag != "" || missing.LastError == "" {
+		s.t.Errorf("got %+v, want it missing, with a reason", missing)
+	}
 	mark(active, v1)
 	s.same("the copy, marked twice", s.copyOf("k", active), missing)
 	if s.copyOf("k", replica).State != journal.Current {
 		s.t.Error("the replica's copy was marked too")
+	}
+	mark(replica, v1)
+	if task := s.claimOne(replica); task.Target().ETag != "" || task.Target().LastError == "" {
+		s.t.Errorf("got %+v, want the replica's copy in the queue, with a reason", task.Target())
 	}
 
 	s.put("k", "b")

@@ -77,10 +77,13 @@ func (t *tx) fillIn(bucket, region, after string) (upTo string, isLast bool, err
 	if err != nil {
 		return "", false, err
 	}
+	if !hasMore {
+		upTo = lastKey
+	}
 	now := micros(time.Now())
 	err = t.exec(`
 		INSERT INTO copies (bucket, key, region, state, next_try, pending_since)
-		SELECT bucket, key, ?1, 'pending', ?2, ?2 FROM objects WHERE bucket = ?3 AND key > ?4 AND (?5 = '' OR key <= ?5)
+		SELECT bucket, key, ?1, 'pending', ?2, ?2 FROM objects WHERE bucket = ?3 AND key > ?4 AND key <= ?5
 		ON CONFLICT DO NOTHING`, region, now, bucket, after, upTo)
 	if err != nil || hasMore {
 		return upTo, false, err

@@ -151,9 +151,15 @@ func scanKey(rows *sql.Rows) (key string, err error) {
 // Where a query names its index, SQLite, which has no statistics of the rows, would
 // go through the whole bucket.
 
+// lastKey sorts after every key: no UTF-8 has this byte.
+const lastKey = "\xff"
+
 // Differing returns rows whose copy in the region is not current, or contested.
 func (j *Journal) Differing(ctx context.Context, bucket, region, after, upTo string, limit int) ([]*journal.Object, error) {
-	bounds := `key > ?3 AND (?4 = '' OR key <= ?4)`
+	if upTo == "" {
+		upTo = lastKey
+	}
+	const bounds = `key > ?3 AND key <= ?4`
 	return j.rowsOf(ctx, bucket, `
 		SELECT key FROM copies INDEXED BY copies_behind WHERE bucket = ?1 AND region = ?2 AND state <> 'current' AND `+bounds+`
 		UNION SELECT key FROM objects WHERE bucket = ?1 AND unsettled = 1 AND `+bounds+`
@@ -175,8 +181,8 @@ func (j *Journal) Lag(ctx context.Context, bucket, region string) (journal.Lag, 
 	var lag journal.Lag
 	err := j.read(ctx, func(q querier) error {
 		lags, err := collect(ctx, q, scanLag, `
-			SELECT count(*) FILTER (WHERE c.state = 'pending'),
-				coalesce(sum(o.size) FILTER (WHERE c.state = 'pending'), 0),
+			SELECT count(*) FILTER (WHERE c.state IN ('pending', 'missing')),
+				coalesce(sum(o.size) FILTER (WHERE c.state IN ('pending', 'missing')), 0),
 				coalesce(min(c.pending_since) FILTER (WHERE c.state = 'pending'), 0),
 				count(*) FILTER (WHERE c.state = 'pending' AND c.attempts > 0),
 				count(*) FILTER (WHERE c.state = 'unreplicable')

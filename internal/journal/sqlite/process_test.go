@@ -64,7 +64,7 @@ func writeUntilKilled(path string, out io.Writer) error {
 				}
 				fmt.Fprintf(out, "written %s %s\n", key, c.Version)
 				if n%5 == 4 { // leave something to be taken up
-					_, _ = j.Claim(ctx, "bucket", "beta", 2, time.Hour)
+					_, _ = j.Claim(ctx, "bucket", "beta", journal.Claim{Limit: 2, Lease: time.Hour, Conditional: true})
 				}
 			}
 		})
@@ -149,7 +149,7 @@ func checkAfterKill(t *testing.T, j *sqlite.Journal, written map[string]string, 
 		t.Errorf("got %+v, %v, want every key pending", lag, err)
 	}
 	// A claim of an hour ended with its process.
-	tasks, err := j.Claim(t.Context(), "bucket", "beta", int(lag.Keys)+1, time.Hour)
+	tasks, err := j.Claim(t.Context(), "bucket", "beta", journal.Claim{Limit: int(lag.Keys) + 1, Lease: time.Hour, Conditional: true})
 	if err != nil || len(tasks) != int(lag.Keys) {
 		t.Errorf("claimed %d copies, %v, want all %d", len(tasks), err, lag.Keys)
 	}

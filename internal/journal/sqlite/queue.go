@@ -12,23 +12,30 @@ import (
 )
 
 // Claim takes due copies of a region.
-func (j *Journal) Claim(ctx context.Context, bucket, region string, limit int, lease time.Duration) ([]journal.Task, error) {
+func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Claim) ([]journal.Task, error) {
 	var tasks []journal.Task
 	err := j.writer.do(ctx, func(t *tx) error {
 		tasks = nil
 		now := time.Now()
+		if err := t.endClaims(bucket, region, now); err != nil {
+			return err
+		}
 		claim := rand.Int64() | 1 // never 0, which is no claim
+		// A first attempt expects what the row says; a later one may have looked.
 		keys, err := collect(context.Background(), t, scanKey, `
-			UPDATE copies SET claim = ?1, claimed_until = ?2
+			UPDATE copies SET claim = ?1, claimed_until = ?2, claimed_window = ?7,
+				claimed_etag = coalesce((SELECT o.etag FROM objects o WHERE o.bucket = copies.bucket AND o.key = copies.key), ''),
+				claimed_expects = CASE WHEN ?8 AND attempts = 0 THEN etag ELSE '*' END
 			WHERE region = ?3 AND bucket = ?4 AND key IN (
-				SELECT key FROM copies WHERE bucket = ?4 AND region = ?3 AND state = 'pending' AND next_try <= ?5 AND claimed_until <= ?5
+				SELECT key FROM copies WHERE bucket = ?4 AND region = ?3 AND state = 'pending' AND next_try <= ?5 AND claim = 0
 				ORDER BY next_try LIMIT ?6)
-			RETURNING key`, claim, micros(now.Add(lease)), region, bucket, micros(now), limit)
+			RETURNING key`,
+			claim, micros(now.Add(c.Lease)), region, bucket, micros(now), c.Limit, c.Window.Microseconds(), c.Conditional)
 		if err != nil {
 			return err
 		}
 		for _, key := range keys {
-			task, err := t.task(bucket, key, region, now)
+			task, err := t.task(bucket, key, region)
 			if err != nil {
 				return err
 			}
@@ -40,7 +47,23 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, limit int, l
 	return tasks, err
 }
 
-func (t *tx) task(bucket, key, region string, now time.Time) (journal.Task, error) {
+// endClaims takes up the region's claims whose lease is over.
+func (t *tx) endClaims(bucket, region string, now time.Time) error {
+	const isOver = ` WHERE claimed_until <= ?1 AND bucket = ?2 AND region = ?3 AND claim <> 0`
+	if err := t.exec(lateClaims+isOver+keepLonger, micros(now), bucket, region); err != nil {
+		return err
+	}
+	return t.exec(`UPDATE copies INDEXED BY copies_claimed SET claim = 0, claimed_until = 0`+isOver, micros(now), bucket, region)
+}
+
+// What a worker that is gone may have sent is a late copy; ?1 is now.
+const (
+	lateClaims = `INSERT INTO late_copies (bucket, key, region, expects, etag, until)
+		SELECT bucket, key, region, claimed_expects, claimed_etag, ?1 + claimed_window FROM copies INDEXED BY copies_claimed`
+	keepLonger = ` ON CONFLICT (bucket, key, region, expects, etag) DO UPDATE SET until = max(until, excluded.until)`
+)
+
+func (t *tx) task(bucket, key, region string) (journal.Task, error) {
 	task := journal.Task{Region: region}
 	o, err := readObject(context.Background(), t, bucket, key)
 	if err != nil {
@@ -51,8 +74,8 @@ func (t *tx) task(bucket, key, region string, now time.Time) (journal.Task, erro
 	}
 	task.Object = *o
 	task.Late, err = collect(context.Background(), t, scanLate,
-		`SELECT expects, etag, until FROM late_copies WHERE bucket = ? AND key = ? AND region = ? AND until > ?`,
-		bucket, key, region, micros(now))
+		`SELECT expects, etag, until FROM late_copies WHERE bucket = ? AND key = ? AND region = ? ORDER BY until`,
+		bucket, key, region)
 	return task, err
 }
 
@@ -110,7 +133,7 @@ func (j *Journal) Finish(ctx context.Context, task journal.Task, etag string) (j
 		}
 		o := &task.Object
 		if again.IsZero() {
-			err = t.setCurrent(o.Bucket, o.Key, task.Region, o.Version, etag)
+			err = t.madeCurrent(task, etag)
 		} else {
 			// Where the copy is not pending any more, what was learnt meanwhile stands.
 			err = t.exec(`
@@ -125,6 +148,18 @@ func (j *Journal) Finish(ctx context.Context, task journal.Task, etag string) (j
 		return err
 	})
 	return state, err
+}
+
+// madeCurrent forgets the late copies that cannot land any more: what the region
+// holds is known.
+func (t *tx) madeCurrent(task journal.Task, etag string) error {
+	o := &task.Object
+	err := t.exec(`DELETE FROM late_copies WHERE bucket = ? AND key = ? AND region = ? AND until <= ?`,
+		o.Bucket, o.Key, task.Region, micros(time.Now()))
+	if err != nil {
+		return err
+	}
+	return t.setCurrent(o.Bucket, o.Key, task.Region, o.Version, etag)
 }
 
 // whyNotCurrent says when a copy that was made is to be made again, and why; zero
@@ -144,6 +179,9 @@ func (t *tx) whyNotCurrent(task journal.Task, etag string, rest time.Duration) (
 	if o.Contested() {
 		return now.Add(rest), reasonContested, nil
 	}
+	if task.Object.Contested() {
+		return now, reasonContested, nil
+	}
 	late, err := t.lateUntil(task, etag, now)
 	if err != nil || late.IsZero() {
 		return time.Time{}, "", err
@@ -162,14 +200,11 @@ func (t *tx) unclaim(task journal.Task) (state journal.CopyState, err error) {
 // the region holds now; zero where none could.
 func (t *tx) lateUntil(task journal.Task, etag string, now time.Time) (time.Time, error) {
 	o := &task.Object
-	if err := t.exec(`DELETE FROM late_copies WHERE bucket = ? AND key = ? AND region = ? AND until <= ?`,
-		o.Bucket, o.Key, task.Region, micros(now)); err != nil {
-		return time.Time{}, err
-	}
 	var until int64
 	_, err := t.scan(`
 		SELECT coalesce(max(until), 0) FROM late_copies
-		WHERE bucket = ? AND key = ? AND region = ? AND expects IN (?, '*')`, []any{o.Bucket, o.Key, task.Region, etag}, &until)
+		WHERE bucket = ? AND key = ? AND region = ? AND expects IN (?, '*') AND until > ?`,
+		[]any{o.Bucket, o.Key, task.Region, etag, micros(now)}, &until)
 	return fromMicros(until), err
 }
 
@@ -181,14 +216,13 @@ func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure
 		return fmt.Errorf("record a failed copy: %q is not a state that a failure leaves", f.State)
 	}
 	o := &task.Object
-	return j.claimed(ctx, task, func(t *tx) error {
-		if f.Late != nil {
-			err := t.exec(`INSERT INTO late_copies (bucket, key, region, expects, etag, until) VALUES (?, ?, ?, ?, ?, ?)`,
-				o.Bucket, o.Key, task.Region, f.Late.Expects, f.Late.ETag, micros(f.Late.Until))
-			if err != nil {
-				return err
-			}
+	if f.Late != nil {
+		// Whoever holds the claim now: what was sent was sent.
+		if err := j.writer.do(ctx, func(t *tx) error { return t.addLate(task, *f.Late) }); err != nil {
+			return err
 		}
+	}
+	return j.claimed(ctx, task, func(t *tx) error {
 		if f.SourceChanged {
 			err := t.exec(`UPDATE objects SET unsettled = 1 WHERE bucket = ? AND key = ? AND epoch = ? AND sequence = ?`,
 				o.Bucket, o.Key, o.Version.Epoch, o.Version.Sequence)
@@ -198,6 +232,11 @@ func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure
 		}
 		return t.fail(task, f)
 	})
+}
+
+func (t *tx) addLate(task journal.Task, l journal.LateCopy) error {
+	return t.exec(`INSERT INTO late_copies (bucket, key, region, expects, etag, until) VALUES (?, ?, ?, ?, ?, ?)`+keepLonger,
+		task.Object.Bucket, task.Object.Key, task.Region, l.Expects, l.ETag, micros(l.Until))
 }
 
 // fail: where the copy is not pending any more, what was learnt meanwhile stands.
@@ -227,13 +266,17 @@ func (t *tx) fail(task journal.Task, f journal.Failure) error {
 }
 
 // Request puts a copy into the queue at once.
-func (j *Journal) Request(ctx context.Context, bucket, key, region string) error {
-	return j.writer.do(ctx, func(t *tx) error {
-		now := micros(time.Now())
-		return t.exec(`
+func (j *Journal) Request(ctx context.Context, bucket, key, region string, v journal.Version) (bool, error) {
+	var queued int64
+	err := j.writer.do(ctx, func(t *tx) (err error) {
+		queued, err = t.execCount(`
 			UPDATE copies SET state = 'pending', next_try = ?4,
 				pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE ?4 END
-			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state IN ('missing', 'pending', 'current')`,
-			bucket, key, region, now)
+			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state IN ('missing', 'pending', 'current')
+				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?5 AND sequence = ?6)
+				AND EXISTS (SELECT 1 FROM copies WHERE bucket = ?1 AND key = ?2 AND region <> ?3 AND state = 'current')`,
+			bucket, key, region, micros(time.Now()), v.Epoch, v.Sequence)
+		return err
 	})
+	return queued > 0, err
 }

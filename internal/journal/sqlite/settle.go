@@ -64,6 +64,11 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 	if err != nil {
 		return err
 	}
+	// What waited for the key to rest need not wait any longer.
+	err = t.exec(`UPDATE copies SET next_try = ? WHERE bucket = ? AND key = ? AND state = 'pending'`, micros(time.Now()), o.Bucket, o.Key)
+	if err != nil {
+		return err
+	}
 	switch d {
 	case journal.Stand:
 		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)

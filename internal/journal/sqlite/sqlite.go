@@ -165,18 +165,40 @@ func recoverFromCrash(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	result, err = db.ExecContext(ctx, `UPDATE copies SET claim = 0, claimed_until = 0 WHERE claim <> 0`)
+	claims, err := takeUpClaims(ctx, db, time.Now())
 	if err != nil {
 		return fmt.Errorf("take up claims: %w", err)
-	}
-	claims, err := result.RowsAffected()
-	if err != nil {
-		return err
 	}
 	if intents > 0 || claims > 0 {
 		log.InfoContext(ctx, "journal taken up after an unclean stop", "intents", intents, "copies", claims)
 	}
 	return nil
+}
+
+// takeUpClaims gives up every claim, and remembers what their workers may have sent.
+func takeUpClaims(ctx context.Context, db *sql.DB, now time.Time) (claims int64, err error) {
+	t, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer t.Rollback() // an error only where it was committed
+	if _, err = t.ExecContext(ctx, lateClaims+` WHERE claim <> 0`+keepLonger, micros(now)); err != nil {
+		return 0, err
+	}
+	result, err := t.ExecContext(ctx, `UPDATE copies SET claim = 0, claimed_until = 0 WHERE claim <> 0`)
+	if err != nil {
+		return 0, err
+	}
+	if claims, err = result.RowsAffected(); err != nil {
+		return 0, err
+	}
+	_, err = t.ExecContext(ctx, `
+		DELETE FROM late_copies WHERE until <= ?1 AND EXISTS (SELECT 1 FROM copies c
+			WHERE c.bucket = late_copies.bucket AND c.key = late_copies.key AND c.region = late_copies.region AND c.state = 'current')`, micros(now))
+	if err != nil {
+		return 0, err
+	}
+	return claims, t.Commit()
 }
 
 // Close waits for the writer and lets go of the file.

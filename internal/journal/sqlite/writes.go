@@ -190,17 +190,27 @@ func (j *Journal) Abandon(ctx context.Context, id int64) error {
 }
 
 // Doubt marks an intent whose outcome is unknown.
-func (j *Journal) Doubt(ctx context.Context, id int64) error {
-	return j.writer.do(ctx, func(t *tx) error { return t.exec(`UPDATE intents SET in_doubt = 1 WHERE id = ?`, id) })
+func (j *Journal) Doubt(ctx context.Context, id int64, until time.Time) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		return t.exec(`
+			UPDATE intents SET in_doubt = 1, doubt_until = CASE ?2 WHEN 0 THEN doubt_until ELSE min(doubt_until, ?2) END
+			WHERE id = ?1`, id, micros(until))
+	})
 }
+
+const reasonMissing = "the region was found not to hold it"
 
 // MarkMissing records that a region does not hold what it should.
 func (j *Journal) MarkMissing(ctx context.Context, bucket, key, region string, v journal.Version) error {
 	return j.writer.do(ctx, func(t *tx) error {
 		return t.exec(`
-			UPDATE copies SET state = 'missing', epoch = 0, sequence = 0, etag = ''
+			UPDATE copies SET epoch = 0, sequence = 0, etag = '', last_error = ?6,
+				state = CASE WHEN ?7 THEN 'missing' ELSE 'pending' END,
+				next_try = CASE WHEN ?7 THEN 0 ELSE ?8 END, pending_since = CASE WHEN ?7 THEN 0 ELSE ?8 END
 			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'current' AND epoch = ?4 AND sequence = ?5
-				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?4 AND sequence = ?5 AND NOT deleted)`,
-			bucket, key, region, v.Epoch, v.Sequence)
+				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?4 AND sequence = ?5
+					AND NOT deleted AND NOT unsettled)
+				AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND operation <> 'repair')`,
+			bucket, key, region, v.Epoch, v.Sequence, reasonMissing, region == t.state.Active, micros(time.Now()))
 	})
 }

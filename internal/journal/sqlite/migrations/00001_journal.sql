@@ -43,7 +43,9 @@ CREATE TABLE objects (
 
 CREATE INDEX objects_unsettled ON objects (bucket, key) WHERE unsettled = 1;
 
--- A copy's epoch, sequence and etag are what the region was last known to hold.
+-- A copy's epoch, sequence and etag are what the region was last known to hold. The
+-- claimed_ columns say what its worker may send: where it would land, what it would
+-- leave, and for how long after the claim it may.
 CREATE TABLE copies (
     bucket        TEXT    NOT NULL,
     key           TEXT    NOT NULL,
@@ -58,6 +60,9 @@ CREATE TABLE copies (
     pending_since INTEGER NOT NULL DEFAULT 0,
     claim         INTEGER NOT NULL DEFAULT 0,
     claimed_until INTEGER NOT NULL DEFAULT 0,
+    claimed_expects TEXT    NOT NULL DEFAULT '',
+    claimed_etag    TEXT    NOT NULL DEFAULT '',
+    claimed_window  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (bucket, key, region),
     CHECK ((state = 'pending') = (pending_since <> 0)),
     CHECK ((claim = 0) = (claimed_until = 0))
@@ -91,10 +96,9 @@ CREATE TABLE late_copies (
     region  TEXT    NOT NULL,
     expects TEXT    NOT NULL,
     etag    TEXT    NOT NULL,
-    until   INTEGER NOT NULL
-);
-
-CREATE INDEX late_copies_key ON late_copies (bucket, key, region);
+    until   INTEGER NOT NULL,
+    PRIMARY KEY (bucket, key, region, expects, etag)
+) WITHOUT ROWID;
 
 -- +goose Down
 DROP TABLE late_copies;

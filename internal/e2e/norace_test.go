@@ -1,6 +1,0 @@
-//go:build !race
-
-package e2e_test
-
-// raceFlags build the gateway as the tests are built: without the race detector.
-var raceFlags []string
