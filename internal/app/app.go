@@ -154,7 +154,8 @@ func (a *App) epoch(ctx context.Context) (journal.State, error) {
 }
 
 func (a *App) buildCore(state journal.State, spoolDir string, registry *prometheus.Registry) (err error) {
-	guard := disk.NewGuard(a.cfg.DataDir, a.cfg.MinFreeBytes)
+	// The journal may be on another file system than the rest of the data.
+	guard := disk.NewGuard(a.cfg.MinFreeBytes, a.cfg.DataDir, filepath.Dir(a.cfg.DatabasePath))
 	a.gateway, err = gateway.New(gateway.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: state,
 		AllowStaleReads: a.cfg.StaleReads == config.StaleReadsServe, MaxObjectBytes: a.cfg.MaxObjectBytes,
@@ -218,8 +219,11 @@ func (a *App) buildFront(registry *prometheus.Registry) (err error) {
 		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:        func() error { return *a.notReady.Load() },
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
-		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Logger:         a.opt.Logger, Metrics: restapi.NewMetrics(registry),
+		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),
+			ErrorHandling: promhttp.ContinueOnError, // one metric that fails hides no other
+		}),
+		Logger: a.opt.Logger, Metrics: restapi.NewMetrics(registry),
 	})
 	return err
 }

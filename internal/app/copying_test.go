@@ -1,11 +1,13 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -229,4 +231,138 @@ func otherETags(t *testing.T, endpoint string) string {
 	})
 	t.Cleanup(proxy.Close)
 	return proxy.URL
+}
+
+// What the index does not know of is somebody's, and stays.
+func TestForeignObjectInTheTargetIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.B.Put(bucketB, "k", []byte("foreign"))
+	g.put("k", "ours")
+	g.wantForeign("k")
+	g.remove("k")
+	g.wantForeign("k")
+	wantProblem(t, g.GET("k"), 404, "NoSuchKey")
+	g.B.Remove(bucketB, "k")
+	g.wantDeleted("k")
+}
+
+func (g *rig) wantForeign(key string) {
+	g.t.Helper()
+	g.eventually(func() error {
+		c := g.status(key).in("secondary")
+		isRefused := c.State == "pending" && c.LastError != nil && strings.Contains(*c.LastError, "does not know of")
+		return happened(isRefused, fmt.Sprintf("the copy waits, with the reason: %+v", c))
+	})
+	if o, _ := g.B.Object(bucketB, key); string(o.Data) != "foreign" {
+		g.t.Errorf("B holds %q, want what was there", o.Data)
+	}
+}
+
+// The active was written to behind our back: what it holds is the truth, on the record.
+func TestSourceThatIsNotWhatTheIndexSaysIsAdopted(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.B.SetFaults(onKey("PutObject", "k", regiontest.Fault{Code: "SlowDown"}))
+	w := g.put("k", "through the gateway")
+	g.A.Put(bucketA, "k", []byte("behind its back"))
+	g.B.SetFaults(nil)
+	g.eventually(func() error { return happened(g.status("k").Version != w.Version, "a new version") })
+	g.awaitSettled("k")
+	g.wantObject("k", "behind its back")
+	g.awaitConverged()
+}
+
+// A key that is always being written is copied all the same, and never said to be current.
+func TestKeyThatNeverRestsIsCopiedAllTheSame(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{env: map[string]string{"REGION_TIMEOUT": "8s"}})
+	g.B.SetFaults(onKey("PutObject", "k", regiontest.Fault{Code: "SlowDown"}))
+	g.put("k", "one")
+	gate := make(chan struct{})
+	g.A.SetFaults(onKey("PutObject", "k", regiontest.Fault{Hang: gate}))
+	answer := make(chan response, 1)
+	go func() { answer <- g.PUT("k", []byte("two")) }()
+	g.eventually(func() error { return happened(!g.status("k").Settled, "the second write is under way") })
+	g.B.SetFaults(nil)
+	g.eventually(func() error {
+		_, ok := g.B.Object(bucketB, "k")
+		return happened(ok, "B has a copy")
+	})
+	c := g.awaitState("k", "secondary", "pending")
+	g.eventually(func() error {
+		c = g.status("k").in("secondary")
+		return happened(c.LastError != nil && strings.Contains(*c.LastError, "still being written"), "the reason")
+	})
+	close(gate)
+	if r := <-answer; r.Status != http.StatusCreated {
+		t.Errorf("the second write: got %v", r)
+	}
+	g.awaitSettled("k")
+	g.awaitConverged()
+}
+
+// Where a late copy could overwrite anything, a key is not current before that is over.
+func TestUnansweredCopyToARegionWithoutConditionsHoldsTheKeyBack(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{b: regiontest.Options{IgnoreConditions: true}, env: map[string]string{"DOUBT_WINDOW": "3s"}})
+	late := make(chan struct{})
+	rule, _ := first("PutObject", "k", regiontest.Fault{ApplyLater: late})
+	g.B.SetFaults(rule)
+	g.put("k", "one")
+	g.eventually(func() error { return happened(g.status("k").in("secondary").Attempts > 0, "a copy without an answer") })
+	g.put("k", "two")
+	g.eventually(func() error {
+		c := g.status("k").in("secondary")
+		return happened(c.State == "pending" && c.LastError != nil && strings.Contains(*c.LastError, "an earlier copy"), "the copy is held back")
+	})
+	close(late)
+	g.B.WaitLate()
+	g.awaitSettled("k")
+	g.wantObject("k", "two", query("prefer", "replica"))
+	g.awaitConverged()
+}
+
+// Without conditions a repair could overtake a client's write.
+func TestActiveWithoutConditionsIsNotRepaired(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{a: regiontest.Options{IgnoreConditions: true}})
+	g.lost("k", "one")
+	for range 3 {
+		g.wantObject("k", "one", query("repair", "1"))
+	}
+	g.eventually(func() error {
+		c := g.status("k").in("primary")
+		return happened(c.LastError != nil && strings.Contains(*c.LastError, "conditional"), fmt.Sprintf("a reason: %+v", c))
+	})
+	if _, ok := g.A.Object(bucketA, "k"); ok {
+		t.Error("A was repaired")
+	}
+	g.put("k", "two")
+	g.awaitSettled("k")
+	g.awaitConverged()
+}
+
+// A write is acknowledged whatever the replica does; the lag says what that is missing,
+// and it is brought up to date once it is back.
+func TestCopiesWaitForARegionThatIsDown(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.put("overwritten", "one")
+	g.put("deleted", "one")
+	g.awaitSettled("overwritten", "deleted")
+	g.B.SetDown(true)
+	for i := range 20 {
+		g.put(fmt.Sprintf("k%d", i), "one")
+	}
+	g.put("overwritten", "two")
+	g.remove("deleted")
+	g.eventually(func() error { return happened(g.status("overwritten").in("secondary").Attempts > 0, "an attempt") })
+	for _, r := range g.state().Regions {
+		if r.Name == "secondary" && (r.Pending.Keys != 22 || r.LagSeconds == nil || *r.LagSeconds <= 0) {
+			t.Errorf("got %+v, want 22 keys pending and a lag", r)
+		}
+	}
+	g.B.SetDown(false)
+	g.awaitConverged()
 }

@@ -430,3 +430,36 @@ func TestReadDuringADeleteIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+// A 304 or a 412 says something of a version too.
+func TestConditionIsJudgedOfTheAcknowledgedVersion(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	old := g.put("k", "old").ETag
+	g.awaitSettled("k")
+	g.B.SetFaults(onKey("PutObject", "k", regiontest.Fault{Code: "SlowDown"}))
+	acknowledged := g.put("k", "new").ETag
+	g.A.SetDown(true)
+	for name, e := range map[string]edit{
+		"would be a 304": header("If-None-Match", `"`+old+`"`),
+		"would be a 412": header("If-Match", `"`+acknowledged+`"`),
+		"would be a 200": header("If-Match", `"`+old+`"`),
+	} {
+		t.Run(name, func(t *testing.T) { wantProblem(t, g.GET("k", e), 503, "NotYetReplicated") })
+	}
+	g.A.SetDown(false)
+	if r := g.GET("k", header("If-None-Match", `"`+acknowledged+`"`)); r.Status != 304 {
+		t.Errorf("got %v, want 304", r)
+	}
+	wantProblem(t, g.GET("k", header("If-Match", `"`+old+`"`)), 412, "PreconditionFailed")
+}
+
+// The index knew every key of the bucket; what is there now and was not then was put
+// there by somebody else, and the active is right about it.
+func TestKeyWithoutARowIsWhatTheComparedActiveSays(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.A.Put(bucketA, "k", []byte("by somebody else"))
+	wantHeaders(t, g.wantObject("k", "by somebody else"), "primary", "current", false)
+	wantProblem(t, g.GET("never was"), 404, "NoSuchKey")
+}

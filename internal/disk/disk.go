@@ -1,5 +1,5 @@
-// Package disk watches the room on a file system, so that writes are refused
-// before the journal has nowhere to write.
+// Package disk watches the room on file systems, so that writes are refused before
+// the journal has nowhere to write.
 package disk
 
 import (
@@ -17,19 +17,19 @@ const checkInterval = time.Second
 
 // Guard is safe for concurrent use.
 type Guard struct {
-	dir     string
 	minFree int64
+	dirs    []string
 
 	mu      sync.Mutex
 	checked time.Time // guarded by mu
 	err     error     // guarded by mu
 }
 
-// NewGuard watches the file system of dir; minFree is in bytes, 0 to refuse nothing.
-func NewGuard(dir string, minFree int64) *Guard { return &Guard{dir: dir, minFree: minFree} }
+// NewGuard watches the file system of each folder; minFree is in bytes, 0 to refuse nothing.
+func NewGuard(minFree int64, dirs ...string) *Guard { return &Guard{minFree: minFree, dirs: dirs} }
 
-// Check returns nil while there is room enough, else an *s3op.Error of kind
-// Unavailable. It asks the file system once a second at most.
+// Check returns nil while each has room enough, else an *s3op.Error of kind
+// Unavailable. It asks the file systems once a second at most.
 func (g *Guard) Check() error {
 	if g.minFree == 0 {
 		return nil
@@ -43,14 +43,19 @@ func (g *Guard) Check() error {
 }
 
 func (g *Guard) look() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(g.dir, &fs); err != nil {
-		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the room on the gateway's disk cannot be told; writes are refused", err)
+	for _, dir := range g.dirs {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(dir, &fs); err != nil {
+			return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the room on the gateway's disk cannot be told; writes are refused", err)
+		}
+		if free := int64(fs.Bavail) * int64(fs.Bsize); free < g.minFree {
+			return g.refuse(free)
+		}
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize)
-	if free >= g.minFree {
-		return nil
-	}
+	return nil
+}
+
+func (g *Guard) refuse(free int64) error {
 	return s3op.NewError(s3op.Unavailable, "InsufficientStorage",
 		fmt.Sprintf("the gateway's disk has %d MiB free and needs %d for its journal (MIN_FREE_BYTES); writes are refused, reads go on",
 			free>>20, g.minFree>>20))

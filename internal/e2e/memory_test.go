@@ -72,7 +72,7 @@ func memoryBytes(t *testing.T) int64 {
 	t.Helper()
 	text := os.Getenv("TANDEM_MEM_BYTES")
 	if text == "" {
-		return 1 << 30
+		return 64 << 20
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 {

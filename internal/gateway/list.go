@@ -202,14 +202,14 @@ func (l *lister) differing(ctx context.Context, after string) (rows []*journal.O
 		return rows, "", err
 	}
 	last := rows[len(rows)-1].Key
-	through = l.entry(last)
-	if through == last {
+	through, belowPrefix := l.entry(last)
+	if !belowPrefix {
 		return rows, through, nil
 	}
 	// The rows end below a common prefix. Whether that is there is for all of its keys to
 	// say, but for one that is there for certain.
 	for range maxPages {
-		if slices.ContainsFunc(rows, func(o *journal.Object) bool { return isAcknowledged(o) && l.entry(o.Key) == through }) {
+		if slices.ContainsFunc(rows, func(o *journal.Object) bool { return isAcknowledged(o) && strings.HasPrefix(o.Key, through) }) {
 			return rows, through, nil
 		}
 		rest, err := l.readRows(ctx, last, through+maxSuffix, maxCorrections)
@@ -238,20 +238,20 @@ func isAcknowledged(o *journal.Object) bool { return !o.Contested() && !o.Delete
 func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObject, rows []*journal.Object, isOnPage func(string) bool) error {
 	thinned := make(map[string]map[string]bool) // the tombstones below common prefixes
 	for _, o := range rows {
-		name := l.entry(o.Key)
+		name, belowPrefix := l.entry(o.Key)
 		switch {
 		case !strings.HasPrefix(o.Key, l.in.Prefix) || !isOnPage(name):
 		case o.Contested():
 			// What the active shows is what there is; a replica cannot know.
 			l.certain = l.certain && l.source.Name() == l.view.Active
-		case o.Deleted && name == o.Key:
+		case o.Deleted && !belowPrefix:
 			delete(found, name)
 		case o.Deleted:
 			if thinned[name] == nil {
 				thinned[name] = make(map[string]bool)
 			}
 			thinned[name][o.Key] = true
-		case name == o.Key:
+		case !belowPrefix:
 			found[name] = &region.ListedObject{Key: o.Key, ETag: o.ETag, Size: o.Size, LastModified: o.UpdatedAt}
 		default:
 			found[name] = nil
@@ -269,8 +269,8 @@ func (l *lister) dropEmpty(ctx context.Context, found map[string]*region.ListedO
 		}
 	}
 	for _, o := range rows {
-		if isAcknowledged(o) {
-			delete(thinned, l.entry(o.Key))
+		if name, _ := l.entry(o.Key); isAcknowledged(o) {
+			delete(thinned, name)
 		}
 	}
 	for prefix, dead := range thinned {
@@ -312,20 +312,23 @@ func before(s string) string {
 	return s[:len(s)-1] + string([]byte{last - 1}) + maxSuffix
 }
 
-// entry is the name under which a key appears: its own, or its common prefix.
-func (l *lister) entry(key string) string {
+// entry is the name under which a key appears: its own, or its common prefix, which may
+// be one and the same: the key "a/" appears as the prefix "a/".
+func (l *lister) entry(key string) (name string, isPrefix bool) {
 	rest, ok := strings.CutPrefix(key, l.in.Prefix)
 	if !ok || l.in.Delimiter == "" {
-		return key
+		return key, false
 	}
 	if i := strings.Index(rest, l.in.Delimiter); i >= 0 {
-		return l.in.Prefix + rest[:i+len(l.in.Delimiter)]
+		return l.in.Prefix + rest[:i+len(l.in.Delimiter)], true
 	}
-	return key
+	return key, false
 }
 
-func (l *lister) isPrefix(name string) bool {
-	return name != "" && l.in.Delimiter != "" && len(name) > len(l.in.Prefix) && strings.HasSuffix(name, l.in.Delimiter) && l.entry(name) == name
+// isPrefix reports whether an entry is a common prefix.
+func (l *lister) isPrefix(entry string) bool {
+	_, isPrefix := l.entry(entry)
+	return isPrefix
 }
 
 // isAlive reports whether the region shows a client's key below the prefix that is none

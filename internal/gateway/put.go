@@ -19,8 +19,7 @@ import (
 // PutInput is an object on its way in.
 type PutInput struct {
 	// Header holds what is stored with the object (s3op.StoredHeaders),
-	// X-Amz-Tagging, Content-Md5, checksums, If-Match and If-None-Match. What else is
-	// in it is left out.
+	// X-Amz-Tagging, Content-Md5, checksums and conditions. What else is in it is left out.
 	Header http.Header
 	Body   io.Reader
 	// Size in bytes, -1 where it is not known.
@@ -97,7 +96,7 @@ func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 
 // Delete removes a key from the active and returns once that is acknowledged; a
 // key that is not there is no error. The header may hold If-Match: an ETag, or "*" for
-// any object. What is not a condition is left out.
+// any object; what is not a condition is left out.
 func (g *Gateway) Delete(ctx context.Context, key string, h http.Header) (Result, error) {
 	ifMatch, err := deleteCondition(h)
 	if err != nil {
@@ -233,6 +232,17 @@ func (w *write) admitConditions(ctx context.Context, honoured func(region.Condit
 // foreignConditions are those that no region judges. To leave one out would make a
 // write that its client has forbidden.
 var foreignConditions = []string{"If-Modified-Since", "If-Unmodified-Since", "X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"}
+
+// ConditionHeaders returns a new header with all in h on whose account a write may be refused.
+func ConditionHeaders(h http.Header) http.Header {
+	kept := make(http.Header)
+	for _, name := range append([]string{"If-Match", "If-None-Match"}, foreignConditions...) {
+		if values := h[name]; len(values) > 0 {
+			kept[name] = values
+		}
+	}
+	return kept
+}
 
 // putConditions are the conditions of a PUT as a region takes them.
 func putConditions(h http.Header) (http.Header, error) {

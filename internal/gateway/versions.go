@@ -29,12 +29,17 @@ func newVersionCache() *versionCache {
 	return &versionCache{seed: maphash.MakeSeed(), slots: make([]versionSlot, versionSlots)}
 }
 
+// put remembers a version, unless a later one of the key is known: rows are looked up
+// beside the writes, and what was read before one may arrive here after it.
 func (c *versionCache) put(key, etag string, v journal.Version) {
 	k := maphash.String(c.seed, key)
 	e := maphash.String(c.seed, etag)
 	c.mu.Lock()
-	c.slots[k%versionSlots] = versionSlot{k, e, v}
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	slot := &c.slots[k%versionSlots]
+	if slot.key != k || slot.version.Compare(v) <= 0 {
+		*slot = versionSlot{k, e, v}
+	}
 }
 
 // get returns the zero Version where it does not know.

@@ -54,17 +54,14 @@ func (a *Attacher) Attach(ctx context.Context) error {
 	return nil
 }
 
-// retryInterval is how often a region that did not answer is asked again.
+// retryInterval is how often a region that could not be compared is looked at again.
 const retryInterval = 15 * time.Second
 
 // Compare lists the regions that were not compared yet, and records those of which
-// the index knows every key. It ends when each has answered once, or with ctx.
+// the index knows every key. It ends when that is known of each, or with ctx: neither a
+// region nor a journal that fails for a while is a reason for the gateway to end.
 func (a *Attacher) Compare(ctx context.Context) error {
-	for {
-		open, err := a.pass(ctx)
-		if err != nil || open == 0 {
-			return err
-		}
+	for a.pass(ctx) > 0 {
 		timer := time.NewTimer(retryInterval)
 		select {
 		case <-ctx.Done():
@@ -73,49 +70,62 @@ func (a *Attacher) Compare(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+	return nil
 }
 
-// pass returns how many regions have not answered. A replica counts only once the
+// pass returns how many regions could not be compared. A replica counts only once the
 // active does: an empty replica beside an active full of keys that the index does not know
 // is not a replica that lacks nothing.
-func (a *Attacher) pass(ctx context.Context) (open int, err error) {
+func (a *Attacher) pass(ctx context.Context) (open int) {
 	compared, err := a.Journal.Compared(ctx, a.Bucket)
 	if err != nil {
-		return 0, err
+		a.Logger.WarnContext(ctx, "the journal cannot say which regions were compared", "err", err)
+		return len(a.Regions)
 	}
 	for i, r := range a.Regions {
 		if slices.Contains(compared, r.Name()) {
 			continue
 		}
-		known, err := a.knowsAll(ctx, r)
+		known, err := a.compare(ctx, r)
 		switch {
 		case err != nil:
-			a.Logger.WarnContext(ctx, "region cannot be listed yet", "region", r.Name(), "err", err)
+			a.Logger.WarnContext(ctx, "region cannot be compared yet", "region", r.Name(), "err", err)
 			open++
 			if i == 0 {
-				return len(a.Regions), nil
+				return len(a.Regions)
 			}
-			continue
-		case !known:
+		case known:
+			compared = append(compared, r.Name())
+			a.Compared(compared)
+			a.Logger.InfoContext(ctx, "region compared: the index knows of every key in it", "region", r.Name())
+		default:
 			a.Logger.WarnContext(ctx, "region holds objects that were never compared: they are served with freshness unknown, and are not replicated",
 				"region", r.Name())
 			if i == 0 {
-				return 0, nil
+				return 0
 			}
-			continue
 		}
-		if err := a.Journal.SetCompared(ctx, a.Bucket, []string{r.Name()}); err != nil {
-			return 0, err
-		}
-		compared = append(compared, r.Name())
-		a.Compared(compared)
-		a.Logger.InfoContext(ctx, "region compared: the index knows of every key in it", "region", r.Name())
 	}
-	return open, nil
+	return open
 }
 
+// compare reports whether the index knows of every key in the region, and records it.
+func (a *Attacher) compare(ctx context.Context, r *region.Region) (known bool, err error) {
+	if known, err = a.knowsAll(ctx, r); err != nil || !known {
+		return false, err
+	}
+	if err := a.Journal.SetCompared(ctx, a.Bucket, []string{r.Name()}); err != nil {
+		return false, fmt.Errorf("record the comparison: %w", err)
+	}
+	return true, nil
+}
+
+// errUnderWay: a key in the region has no version yet.
+var errUnderWay = errors.New("the first write of a key is under way or in doubt")
+
 // knowsAll reports whether the index has a row for every key of the region's first
-// page of listing, and there is no second.
+// page of listing, and there is no second. A key that has only an intent is not known: what
+// the region holds may have been there before. Which it is, the end of the intent shows.
 func (a *Attacher) knowsAll(ctx context.Context, r *region.Region) (bool, error) {
 	page, err := r.List(ctx, region.ListOptions{})
 	if err != nil {
@@ -124,17 +134,23 @@ func (a *Attacher) knowsAll(ctx context.Context, r *region.Region) (bool, error)
 	if page.Truncated {
 		return false, nil
 	}
+	isUnderWay := false
 	for _, o := range page.Objects {
 		if s3op.IsReserved(o.Key) {
 			continue
 		}
-		_, err := a.Journal.Lookup(ctx, a.Bucket, o.Key)
-		if errors.Is(err, journal.ErrNotFound) {
+		row, err := a.Journal.Lookup(ctx, a.Bucket, o.Key)
+		switch {
+		case errors.Is(err, journal.ErrNotFound):
 			return false, nil
-		}
-		if err != nil {
+		case err != nil:
 			return false, err
+		case row.Version.IsZero():
+			isUnderWay = true
 		}
+	}
+	if isUnderWay {
+		return false, errUnderWay
 	}
 	return true, nil
 }

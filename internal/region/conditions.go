@@ -23,7 +23,7 @@ type Conditions struct {
 // Conditions reports which conditional writes the region honours. It learns this by
 // trying, once, with a small object of Tandem's own: a region that takes the headers
 // and ignores them would otherwise let a late copy overwrite a newer object. An *Error
-// says that it could not be learned now.
+// says that it could not be learned now: the region is down, or takes no object at all.
 func (r *Region) Conditions(ctx context.Context) (Conditions, error) {
 	r.conditions.Lock()
 	defer r.conditions.Unlock()
@@ -56,16 +56,23 @@ func (r *Region) probeConditions(ctx context.Context) (Conditions, error) {
 		return Conditions{}, err
 	}
 	remove, err := isHonoured(r.Delete(ctx, probeKey, noSuchETag))
-	return Conditions{Put: create && overwrite, Delete: remove}, err
+	if err != nil {
+		return Conditions{}, err
+	}
+	return Conditions{Put: create && overwrite, Delete: remove}, nil
 }
 
-// isHonoured reads the answer to a request whose condition does not hold.
+// isHonoured reads the answer to a request whose condition does not hold. A region
+// that refuses it on other grounds does not honour the condition: without one it took the
+// probe, and a region that lets nobody delete can be copied to all the same.
 func isHonoured(err error) (bool, error) {
 	switch e, ok := errors.AsType[*Error](err); {
-	case err == nil, ok && e.Status == http.StatusNotImplemented:
+	case err == nil:
 		return false, nil
 	case IsPrecondition(err):
 		return true, nil
+	case ok && e.Outcome == Rejected && !IsDown(err) && e.Status != http.StatusTooManyRequests && e.Status != http.StatusConflict:
+		return false, nil
 	}
 	return false, err
 }

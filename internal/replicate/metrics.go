@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/gnew/tandem/internal/journal"
 )
@@ -38,16 +39,20 @@ func (m *Metrics) copied(region, outcome string, bytes int64) {
 	m.bytes.WithLabelValues(region).Add(float64(bytes))
 }
 
-// lagTimeout bounds a scrape's look into the index.
-const lagTimeout = 5 * time.Second
+// lagTimeout bounds the look into the index for each region.
+const lagTimeout = time.Second
 
 // LagCollector tells how far each region is behind, from the rows that are the queue.
+// With a long queue that is work: scrapes at the same time share one answer, and a region
+// of which it takes too long is left out of it.
 type LagCollector struct {
 	Journal interface {
 		Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
 	}
 	Bucket  string
 	Regions []string
+
+	scrapes singleflight.Group
 }
 
 var (
@@ -67,14 +72,8 @@ func (l *LagCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (l *LagCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-	defer cancel()
-	for _, name := range l.Regions {
-		lag, err := l.Journal.Lag(ctx, l.Bucket, name)
-		if err != nil {
-			ch <- prometheus.NewInvalidMetric(pendingKeys, err)
-			continue
-		}
+	lags, _, _ := l.scrapes.Do("", func() (any, error) { return l.lags(), nil })
+	for name, lag := range lags.(map[string]journal.Lag) {
 		age := 0.0
 		if !lag.OldestPending.IsZero() {
 			age = time.Since(lag.OldestPending).Seconds()
@@ -88,4 +87,18 @@ func (l *LagCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(failing, float64(lag.Failing))
 		gauge(unreplic, float64(lag.Unreplicable))
 	}
+}
+
+// lags asks for one region after the other.
+func (l *LagCollector) lags() map[string]journal.Lag {
+	lags := make(map[string]journal.Lag, len(l.Regions))
+	for _, name := range l.Regions {
+		ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
+		lag, err := l.Journal.Lag(ctx, l.Bucket, name)
+		cancel()
+		if err == nil {
+			lags[name] = lag
+		}
+	}
+	return lags
 }

@@ -109,12 +109,7 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 		}
 		in.Key = id.String()
 	}
-	h := make(http.Header)
-	for _, name := range conditionHeaders {
-		if values := r.Header[name]; len(values) > 0 {
-			h[name] = values
-		}
-	}
+	h := gateway.ConditionHeaders(r.Header) // they speak of the object, the others of the JSON
 	if in.ContentType != "" {
 		h.Set("Content-Type", in.ContentType)
 	}
@@ -126,9 +121,6 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 	writeResult(w, result)
 	return nil
 }
-
-// conditionHeaders are those of a POST that speak of the object rather than of the JSON.
-var conditionHeaders = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
 
 // readJSON reads one JSON value, strictly, within MaxJSONBytes.
 func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form string) error {
@@ -224,7 +216,7 @@ func ifRange(h http.Header) (part, whole http.Header, isConditional bool) {
 	}
 	whole = h.Clone()
 	whole.Del("Range")
-	isStrong := strings.HasPrefix(etag, `"`) && strings.Index(etag[1:], `"`) == len(etag)-2
+	isStrong := len(etag) > 2 && etag[0] == '"' && strings.Index(etag[1:], `"`) == len(etag)-2
 	if !isStrong || len(h["If-Range"]) > 1 || len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 {
 		return nil, whole, true
 	}

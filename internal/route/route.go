@@ -50,7 +50,7 @@ type Plan struct {
 	Candidates []Candidate
 	Otherwise  Verdict
 	// Behind is the region to name with NotYetReplicated, and Since when its copy
-	// has been waiting; zero where unknown.
+	// began to wait; zero where none waits.
 	Behind string
 	Since  time.Time
 }
@@ -84,7 +84,8 @@ func Read(in Input) Plan {
 	case o.Deleted:
 		return Plan{Otherwise: Absent}
 	}
-	plan := Plan{Otherwise: NotYetReplicated, Behind: in.Active, Since: behindSince(in)}
+	plan := Plan{Otherwise: NotYetReplicated}
+	plan.Behind, plan.Since = in.behind()
 	for _, region := range in.ordered() {
 		if c := o.Copy(region); c.State == journal.Current {
 			candidate := Candidate{Region: region, ETag: c.ETag, Freshness: Current}
@@ -120,8 +121,9 @@ func readUnknown(in Input) Plan {
 func readContested(in Input) Plan {
 	plan := Plan{
 		Candidates: []Candidate{{Region: in.Active, Freshness: Current, Decisive: mayBeAbsent(in.Object)}},
-		Otherwise:  NotYetReplicated, Behind: in.Active, Since: behindSince(in),
+		Otherwise:  NotYetReplicated,
 	}
+	plan.Behind, plan.Since = in.behind()
 	if in.AllowStale && !in.Object.Deleted {
 		plan.Candidates = append(plan.Candidates, staleCopies(in)...)
 	}
@@ -164,12 +166,14 @@ func (in *Input) ordered() []string {
 	return append([]string{in.Active}, replicas...)
 }
 
-func behindSince(in Input) time.Time {
-	var since time.Time
+// behind is the region whose copy has been waiting longest, and since when; the active
+// where none waits.
+func (in *Input) behind() (region string, since time.Time) {
+	region = in.Active
 	for _, c := range in.Object.Copies {
 		if !c.PendingSince.IsZero() && (since.IsZero() || c.PendingSince.Before(since)) {
-			since = c.PendingSince
+			region, since = c.Region, c.PendingSince
 		}
 	}
-	return since
+	return region, since
 }

@@ -1,0 +1,91 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// With too little room on the disk every write is refused before anything is touched;
+// reads go on, so the gateway stays ready.
+func TestLowDiskRefusesWritesAndServesReads(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	w := g.put("k", "content")
+	g.awaitConverged()
+	g.restart(map[string]string{"MIN_FREE_BYTES": "1024TiB"})
+	asked := g.A.Count("PutObject")
+	for name, r := range map[string]response{
+		"PUT": g.PUT("k", []byte("other")), "unsized PUT": g.PUT("new", make([]byte, 100<<10), unsized), "DELETE": g.DELETE("k"),
+		"POST": g.do(http.MethodPost, "/objects", strings.NewReader(`{"dataBase64": "aGk=", "key": "new"}`)),
+	} {
+		p := wantProblem(t, r, 503, "InsufficientStorage")
+		if !strings.Contains(p.Detail, "MIN_FREE_BYTES") || r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: got %q (Retry-After %q), want the setting named", name, p.Detail, r.Header.Get("Retry-After"))
+		}
+	}
+	if got := g.A.Count("PutObject"); got != asked {
+		t.Errorf("A was sent %d writes", got-asked)
+	}
+	wantHeaders(t, g.wantObject("k", "content"), "primary", "current", false)
+	g.A.SetDown(true)
+	wantHeaders(t, g.wantObject("k", "content"), "secondary", "current", true)
+	g.A.SetDown(false)
+	wantProblem(t, g.GET("new"), 404, "NoSuchKey")
+	if got := g.listKeys(""); fmt.Sprint(got) != "[k]" {
+		t.Errorf("listed %q, want k", got)
+	}
+	if s := g.status("k"); s.Version != w.Version || !s.Settled {
+		t.Errorf("got %+v, want the version %s, settled", s, w.Version)
+	}
+	for _, path := range []string{"/readyz", "/livez", "/healthz"} {
+		if r := g.do(http.MethodGet, path, nil); r.Status != 200 {
+			t.Errorf("%s: got %v, want 200", path, r)
+		}
+	}
+	g.restart(map[string]string{"MIN_FREE_BYTES": "0"})
+	g.put("k", "other")
+	g.awaitConverged()
+}
+
+// The room that counts is also that of the journal's own file system.
+func TestDiskOfTheJournalIsWatched(t *testing.T) {
+	t.Parallel()
+	roomy, tight := t.TempDir(), memoryDir(t)
+	if freeBytes(t, roomy) < freeBytes(t, tight) {
+		roomy, tight = tight, roomy
+	}
+	free := freeBytes(t, tight)
+	if freeBytes(t, roomy) < free+free/2 {
+		t.Skip("this machine has no two file systems with different room")
+	}
+	g := newGateway(t, options{env: map[string]string{
+		"DATA_DIR": roomy, "DATABASE_URL": tight + "/journal.db", "MIN_FREE_BYTES": fmt.Sprint(free + free/4),
+	}})
+	wantProblem(t, g.PUT("k", []byte("x")), 503, "InsufficientStorage")
+	g.wantNothing()
+}
+
+// memoryDir is a folder on the machine's file system in memory.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tandem")
+	if err != nil {
+		t.Skip("this machine has no file system in memory")
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func freeBytes(t *testing.T, dir string) int64 {
+	t.Helper()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
