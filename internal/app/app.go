@@ -252,6 +252,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, locals.Wait())
 	}()
 	defer func() {
+		a.gateway.Stop() // while what records its writes still runs
 		stopBackground()
 		err = errors.Join(err, workers.Wait())
 	}()

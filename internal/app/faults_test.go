@@ -196,7 +196,8 @@ func TestWriteThatFailsBeforeItsEndIsNotInDoubt(t *testing.T) {
 		"error": {Status: 500, Early: true},
 	} {
 		g.A.SetFaults(onKey("PutObject", "k", f))
-		if r := g.PUT("k", make([]byte, 4<<20)); r.Status != 503 {
+		// More than what the buffers of both sockets may hold.
+		if r := g.do(http.MethodPut, "/objects/k", regiontest.Pattern(0, 256<<20), sized(256<<20)); r.Status != 503 {
 			t.Errorf("%s: got %v, want 503", name, r)
 		}
 		if s := g.status("k"); !s.Settled {

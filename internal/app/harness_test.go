@@ -189,6 +189,11 @@ func header(name, value string) edit {
 // unsized leaves the length of the body out.
 func unsized(r *http.Request) { r.ContentLength = -1 }
 
+// sized says how long the body is.
+func sized(n int64) edit {
+	return func(r *http.Request) { r.ContentLength = n }
+}
+
 func (g *rig) do(method, path string, body io.Reader, edits ...edit) response {
 	req, err := http.NewRequestWithContext(g.t.Context(), method, g.URL+path, body)
 	if err != nil {

@@ -93,9 +93,9 @@ func (g *rig) entries(params url.Values, region string) []entry {
 // wantListed compares every listing with the model's.
 func (g *rig) wantListed(m model, region string) {
 	g.t.Helper()
-	for _, prefix := range []string{"", "a", "a/", "a/b", "a//", "é/", "none"} {
+	for _, prefix := range []string{"", "a/", "a/b", "é/", "none"} {
 		for _, delimiter := range []string{"", "/", "b", "/a"} {
-			for _, limit := range []string{"1", "3", "10", ""} {
+			for _, limit := range []string{"1", "4", ""} {
 				params, want := url.Values{"prefix": {prefix}, "delimiter": {delimiter}}, m.list(prefix, delimiter)
 				if limit != "" {
 					params.Set("limit", limit)

@@ -167,8 +167,9 @@ func TestRefusalOfTheActiveIsNoAbsence(t *testing.T) {
 	for _, f := range []regiontest.Fault{{Code: "AccessDenied"}, {Code: "InvalidAccessKeyId"}, {Code: "NoSuchBucket"}} {
 		g.A.SetFaults(func(regiontest.Request) regiontest.Fault { return f })
 		for _, key := range []string{"k", "never was"} {
-			if r := g.GET(key); r.Status == 200 && r.Header.Get("X-Tandem-Fallback") == "" || r.Status == 404 && f.Code != "NoSuchBucket" {
-				t.Errorf("GET %q while A says %s: got %v", key, f.Code, r)
+			wantProblem(t, g.GET(key), 503, "ServiceUnavailable")
+			if r := g.HEAD(key); r.Status != 503 {
+				t.Errorf("HEAD %q while A says %s: got %v, want 503", key, f.Code, r)
 			}
 		}
 		g.A.SetFaults(nil)

@@ -81,6 +81,10 @@ type Gateway struct {
 	seen    *versionCache
 	spool   *spool
 	orphans orphans
+	// writing is held for reading by each write, from its beginning to its end.
+	writing  sync.RWMutex
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // view is what every request needs to know at its start; it is replaced whole.
@@ -110,6 +114,7 @@ func New(cfg Config) (*Gateway, error) {
 		Config: cfg, regions: make(map[string]*region.Region), dirty: newDirtySet(), seen: newVersionCache(),
 		spool: newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
 	}
+	g.stopping, g.stop = context.WithCancel(context.Background())
 	for _, r := range cfg.Regions {
 		g.regions[r.Name()] = r
 		g.names = append(g.names, r.Name())
@@ -166,6 +171,14 @@ func checkKey(key string) error {
 		return s3op.NewError(s3op.Denied, "AccessDenied", "keys below "+s3op.ReservedPrefix+" are Tandem's own; choose another key")
 	}
 	return nil
+}
+
+// Stop cuts the writes that are under way, and returns once each is recorded as what it
+// is, in doubt at worst; every later one is refused. After it no write of a client's is on its
+// way to a region. Call it once.
+func (g *Gateway) Stop() {
+	g.stop()
+	g.writing.Lock() // for good
 }
 
 // orphans are intents whose end the journal could not be told; they must not stay

@@ -225,3 +225,32 @@ func TestWriteWhoseCommitFailsIsInDoubt(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// The journal's lock may be given up once Stop has returned: no write is on its way to a
+// region that is not recorded as in doubt.
+func TestStopLeavesNoWriteUnrecorded(t *testing.T) {
+	r := newRig(t)
+	gate, asked := make(chan struct{}), make(chan struct{}, 1)
+	defer close(gate)
+	r.A.SetFaults(func(q regiontest.Request) regiontest.Fault {
+		if q.Operation != "PutObject" {
+			return regiontest.Fault{}
+		}
+		asked <- struct{}{}
+		return regiontest.Fault{Hang: gate}
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.put("k", "content")
+		ended <- err
+	}()
+	<-asked
+	r.Stop()
+	o, err := r.journal.Lookup(t.Context(), bucket, "k")
+	if err != nil || len(o.Intents) != 1 || !o.Intents[0].InDoubt {
+		t.Errorf("got %+v, %v, want one intent, in doubt", o, err)
+	}
+	r.wantRefused("the write that was cut", <-ended)
+	_, err = r.put("k", "more")
+	r.wantRefused("a write after Stop", err)
+}

@@ -29,6 +29,7 @@ type Result struct {
 
 var (
 	errClientGone = errors.New("the client left")
+	errStopping   = errors.New("the gateway is stopping")
 	errDeadline   = errors.New("the region did not answer before the write's deadline")
 )
 
@@ -47,7 +48,8 @@ type write struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	stop   func() bool
+	// stop and stay end what waits for the client's leaving and for the gateway's stopping.
+	stop, stay func() bool
 
 	mu struct {
 		sync.Mutex
@@ -71,9 +73,13 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 	if err := g.AdmitWrite(); err != nil {
 		return nil, err
 	}
+	if !g.writing.TryRLock() {
+		return nil, s3op.NewError(s3op.Unavailable, "ServiceUnavailable", "the gateway is stopping; nothing was written")
+	}
 	epoch := g.view.Load().State
 	w := &write{g: g, key: key, operation: op, epoch: epoch, active: g.regions[epoch.Active], timeout: g.AnswerTimeout}
 	if err := w.active.CheckKey(key); err != nil {
+		g.writing.RUnlock()
 		return nil, region.ToClient(err)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -84,6 +90,7 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 			w.cancel(errClientGone)
 		}
 	})
+	w.stay = context.AfterFunc(g.stopping, func() { w.cancel(errStopping) })
 	return w, nil
 }
 
@@ -185,6 +192,8 @@ func (w *write) end(written journal.Written, err error) (Result, error) {
 	defer w.mu.Unlock()
 	w.mu.ended = true
 	w.stop()
+	w.stay()
+	defer w.g.writing.RUnlock()
 	defer w.cancel(nil)
 	if w.mu.deadline != nil {
 		w.mu.deadline.Stop()

@@ -85,26 +85,6 @@ func IsDown(err error) bool {
 	return ok && (e.Status == 0 && e.Outcome != Rejected || e.Status >= 500 && e.Status != http.StatusNotImplemented)
 }
 
-// CannotAnswer reports whether err says nothing about the key that was asked for,
-// whatever this holds: the region is down, answers too many requests, has no such
-// bucket (or a 404 that does not say what is missing), refuses our credentials or
-// clock, or sends us elsewhere. A read may go to another region whose copy is current;
-// it is neither an absence nor, but where IsDown, a sign that the region has failed.
-func CannotAnswer(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || IsDown(err) {
-		return ok
-	}
-	switch e.Status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-		http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
-		return true
-	case http.StatusNotFound:
-		return !IsNotFound(err)
-	}
-	return false
-}
-
 // ErrStalled is the cause of a request that made no progress in time.
 var ErrStalled = errors.New("the region made no progress in time")
 
@@ -161,7 +141,8 @@ func ToClient(err error) error {
 		return err
 	}
 	kind, isClients := clientKinds[e.Status]
-	if !isClients || CannotAnswer(err) {
+	isMissing := e.Status == http.StatusNotFound && !IsNotFound(err) // the bucket, not the key
+	if !isClients || isMissing {
 		return &s3op.Error{
 			Kind: s3op.Unavailable, Code: "ServiceUnavailable", Region: e.Region,
 			Message: fmt.Sprintf("region %s did not answer as it should; try again", e.Region), Err: err,

@@ -19,34 +19,33 @@ func refusal(status int, code string) string {
 }
 
 // Only a 404 that speaks of the key is an absence, or is told to the client as one.
-// What says nothing of the key sends a read on to another region.
 func TestOnlyAMissingKeyIsAnAbsence(t *testing.T) {
 	for _, tt := range []struct {
-		status                       int
-		code                         string
-		absent, cannotAnswer, isDown bool
-		kind                         s3op.Kind
+		status         int
+		code           string
+		absent, isDown bool
+		kind           s3op.Kind
 	}{
-		{404, "NoSuchKey", true, false, false, s3op.NotFound},
-		{404, "NoSuchBucket", false, true, false, s3op.Unavailable},
-		{404, "NoSuchUpload", false, true, false, s3op.Unavailable},
-		{404, "", false, true, false, s3op.Unavailable},
-		{403, "AccessDenied", false, true, false, s3op.Unavailable},
-		{403, "InvalidAccessKeyId", false, true, false, s3op.Unavailable},
-		{403, "SignatureDoesNotMatch", false, true, false, s3op.Unavailable},
-		{403, "RequestTimeTooSkewed", false, true, false, s3op.Unavailable},
-		{403, "", false, true, false, s3op.Unavailable},
-		{401, "", false, true, false, s3op.Unavailable},
-		{301, "PermanentRedirect", false, true, false, s3op.Unavailable},
-		{429, "", false, true, false, s3op.Unavailable},
-		{500, "InternalError", false, true, true, s3op.Unavailable},
-		{502, "", false, true, true, s3op.Unavailable},
-		{503, "SlowDown", false, true, true, s3op.Unavailable},
-		{501, "NotImplemented", false, false, false, s3op.NotImplemented},
-		{304, "", false, false, false, s3op.NotModified},
-		{400, "InvalidArgument", false, false, false, s3op.Invalid},
-		{412, "PreconditionFailed", false, false, false, s3op.Precondition},
-		{416, "InvalidRange", false, false, false, s3op.Range},
+		{404, "NoSuchKey", true, false, s3op.NotFound},
+		{404, "NoSuchBucket", false, false, s3op.Unavailable},
+		{404, "NoSuchUpload", false, false, s3op.Unavailable},
+		{404, "", false, false, s3op.Unavailable},
+		{403, "AccessDenied", false, false, s3op.Unavailable},
+		{403, "InvalidAccessKeyId", false, false, s3op.Unavailable},
+		{403, "SignatureDoesNotMatch", false, false, s3op.Unavailable},
+		{403, "RequestTimeTooSkewed", false, false, s3op.Unavailable},
+		{403, "", false, false, s3op.Unavailable},
+		{401, "", false, false, s3op.Unavailable},
+		{301, "PermanentRedirect", false, false, s3op.Unavailable},
+		{429, "", false, false, s3op.Unavailable},
+		{500, "InternalError", false, true, s3op.Unavailable},
+		{502, "", false, true, s3op.Unavailable},
+		{503, "SlowDown", false, true, s3op.Unavailable},
+		{501, "NotImplemented", false, false, s3op.NotImplemented},
+		{304, "", false, false, s3op.NotModified},
+		{400, "InvalidArgument", false, false, s3op.Invalid},
+		{412, "PreconditionFailed", false, false, s3op.Precondition},
+		{416, "InvalidRange", false, false, s3op.Range},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r, _ := newWire(t, &wire{serve: func(c *wireConn) {
@@ -57,9 +56,6 @@ func TestOnlyAMissingKeyIsAnAbsence(t *testing.T) {
 			what := fmt.Sprintf("%d %q", tt.status, tt.code)
 			if got := region.IsNotFound(err); got != tt.absent {
 				t.Errorf("%s: absent %v, want %v", what, got, tt.absent)
-			}
-			if got := region.CannotAnswer(err); got != tt.cannotAnswer {
-				t.Errorf("%s: cannot answer %v, want %v", what, got, tt.cannotAnswer)
 			}
 			if got := region.IsDown(err); got != tt.isDown {
 				t.Errorf("%s: down %v, want %v", what, got, tt.isDown)
@@ -82,7 +78,7 @@ func TestHeadTellsAMissingBucketFromAMissingKey(t *testing.T) {
 				c.answer(fmt.Sprintf("HTTP/1.1 %d Bucket\r\n\r\n", bucketStatus))
 			}})
 			_, err := r.Head(t.Context(), "key", nil)
-			if region.IsNotFound(err) != absent || region.CannotAnswer(err) == absent {
+			if region.IsNotFound(err) != absent {
 				t.Errorf("the bucket's status is %d: %v, want an absence: %v", bucketStatus, err, absent)
 			}
 			if got := s3op.KindOf(region.ToClient(err)); (got == s3op.NotFound) != absent {
@@ -95,7 +91,7 @@ func TestHeadTellsAMissingBucketFromAMissingKey(t *testing.T) {
 // What we find out before a region is asked says nothing against the region.
 func TestKeyThatARegionCannotHoldIsTheClients(t *testing.T) {
 	_, err := newRegion(t).Get(t.Context(), "", nil)
-	if region.CannotAnswer(err) || region.IsDown(err) || s3op.KindOf(region.ToClient(err)) != s3op.Invalid {
+	if region.IsDown(err) || s3op.KindOf(region.ToClient(err)) != s3op.Invalid {
 		t.Errorf("got %v, want a request that is the client's to mend", err)
 	}
 }

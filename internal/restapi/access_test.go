@@ -125,7 +125,7 @@ func TestWithoutTokensOnlyThisMachineIsAnswered(t *testing.T) {
 		{request("localhost:1", "Sec-Fetch-Site", "cross-site"), origin},
 		{request("localhost:1", "Sec-Fetch-Site", "same-origin"), in},
 		{request("localhost:1", "Sec-Fetch-Site", "none"), in},
-		{request("localhost:1", "Authorization", "Bearer " + admin), in},
+		{request("localhost:1", "Authorization", "Bearer "+admin), in},
 	} {
 		for _, area := range []Area{Objects, Admin, Monitoring, Open} {
 			if got := verdict(NewAccess("", nil, true).check(c.r, area)); got != c.want {

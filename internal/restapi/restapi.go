@@ -80,7 +80,6 @@ type operation struct {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), timeout: a.IdleTimeout}
-	rec.begin()
 	op, err := a.find(r)
 	defer func() {
 		a.Metrics.observe(op.name, rec.status, time.Since(started))
@@ -178,10 +177,8 @@ type recorder struct {
 	status  int
 }
 
-// begin takes away the deadline of the connection's answer before. It cannot be taken
-// away any earlier: the end of an answer leaves after its handler has returned.
-func (r *recorder) begin() { _ = r.control.SetWriteDeadline(time.Time{}) }
-
+// extend sets the deadline for what is written next. Nobody here takes it away: the end of
+// an answer leaves after its handler has returned, and then the server does.
 func (r *recorder) extend() { _ = r.control.SetWriteDeadline(time.Now().Add(r.timeout)) }
 
 // WriteHeader begins the answer.
