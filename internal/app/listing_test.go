@@ -123,11 +123,12 @@ func (g *rig) hasKeyLikePrefix(prefix, delimiter string) bool {
 // nestedKey is one of some hundred keys that share many common prefixes.
 func nestedKey(random *rand.Rand) string {
 	segments := []string{"a", "b", "ab", "é", "", "\U0010FFFF"}
-	key := segments[random.IntN(len(segments)-2)]
+	var key strings.Builder
+	key.WriteString(segments[random.IntN(len(segments)-2)])
 	for range random.IntN(3) {
-		key += "/" + segments[random.IntN(len(segments))]
+		key.WriteString("/" + segments[random.IntN(len(segments))])
 	}
-	return key
+	return key.String()
 }
 
 // isHeld says of which keys B gets no copies: a third.
