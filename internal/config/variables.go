@@ -139,7 +139,7 @@ func limitVariables() []variable {
 		row("DOUBT_WINDOW", "16m", duration(10*time.Millisecond, 24*time.Hour), func(c *Config) *time.Duration { return &c.DoubtWindow },
 			"How long after its deadline a write without an answer may still reach a region: the 15 minutes for which S3 takes a signature, and a margin. Shorter is for tests only."),
 		row("MIN_FREE_BYTES", "256MiB", size(0, 1024*tib), func(c *Config) *int64 { return &c.MinFreeBytes },
-			"With less free disk space than this for DATA_DIR, writes get 503; 0 switches the check off."),
+			"With less free disk space than this for DATA_DIR or the journal, writes get 503; 0 switches the check off."),
 		row("REPLICATION_WORKERS", "8", wholeNumber(1, 256), func(c *Config) *int { return &c.ReplicationWorkers },
 			"Copies that run at once for each region."),
 	}
