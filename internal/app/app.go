@@ -178,12 +178,12 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 	a.replicator, err = replicate.New(replicate.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
 		Workers: a.cfg.ReplicationWorkers, DoubtWindow: a.cfg.DoubtWindow,
-		SourceChanged: func(key string) {
+		Unsettled: func(key string) {
 			a.gateway.Distrust(key)
 			a.settler.Wake()
 		},
-		LeftOpen: a.gateway.LeftOpen, Unsettled: func(string) { a.settler.Wake() },
-		Logger: a.opt.Logger, Metrics: replicate.NewMetrics(registry),
+		LeftOpen: a.gateway.LeftOpen,
+		Logger:   a.opt.Logger, Metrics: replicate.NewMetrics(registry),
 	})
 	if err != nil {
 		return err

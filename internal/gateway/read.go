@@ -308,10 +308,14 @@ func (r *reader) missing(ctx context.Context, c route.Candidate) {
 }
 
 func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name string) {
-	if name == g.view.Load().Active {
-		g.dirty.mark(o.Key)
+	mark := func() {
+		if name == g.view.Load().Active {
+			g.dirty.mark(o.Key)
+		}
 	}
+	mark()
 	err := g.Journal.MarkMissing(ctx, g.Bucket, o.Key, name, o.Version)
+	mark() // again: a reader may have found the key clean before that was recorded
 	g.Logger.WarnContext(ctx, "region does not hold an object that it should", "region", name, "version", o.Version, "err", err)
 	g.Committed() // a replica's copy is in the queue
 }
@@ -339,6 +343,7 @@ func (r *reader) from(ctx context.Context, name string) (*Read, error) {
 		header = header.Clone()
 		header.Del("If-Modified-Since")
 		header.Del("If-Unmodified-Since")
+		header.Del("Range") // the rest of what it has is perhaps of another version
 	}
 	if r.in.HeadOnly {
 		a, err := source.Head(ctx, r.key, header)
@@ -370,6 +375,7 @@ func (r *reader) repair(ctx context.Context, answer *Read) RepairState {
 	}
 	r.g.dirty.mark(r.key)
 	queued, err := r.g.Journal.Request(ctx, r.g.Bucket, r.key, r.view.Active, r.object.Version)
+	r.g.dirty.mark(r.key) // as in markMissing
 	if err != nil {
 		r.g.Logger.WarnContext(ctx, "repair not queued", "region", r.view.Active, "err", err)
 	}

@@ -227,6 +227,7 @@ func (w *write) commit(written journal.Written) (Result, error) {
 	if committed.Settled {
 		w.g.dirty.clear(w.key, w.mu.mark)
 	} else {
+		w.g.dirty.mark(w.key)
 		w.g.Unsettled(w.key)
 	}
 	w.g.Committed()
@@ -244,6 +245,7 @@ func (w *write) commit(written journal.Written) (Result, error) {
 }
 
 func (w *write) doubt() {
+	w.g.dirty.mark(w.key) // another write's end may have cleared it
 	w.g.Metrics.written(string(w.operation), "in_doubt")
 	w.g.Logger.WarnContext(w.ctx, "write in doubt", "region", w.active.Name(), "op", w.operation)
 	if err := w.g.Journal.Doubt(context.WithoutCancel(w.ctx), w.mu.id, time.Time{}); err != nil {
@@ -258,6 +260,9 @@ func (w *write) refused(err error) error {
 	w.g.Metrics.written(string(w.operation), "refused")
 	if _, ok := errors.AsType[*s3op.Error](err); ok && s3op.KindOf(err) != s3op.Internal {
 		return err
+	}
+	if errors.Is(err, journal.ErrRepairing) {
+		return unavailable(w.active.Name(), "an older object of this key is being removed or replaced there; nothing was written", err)
 	}
 	if errors.Is(err, journal.ErrEpoch) || errors.Is(err, journal.ErrUnavailable) || errors.Is(err, journal.ErrUnknown) {
 		return &s3op.Error{

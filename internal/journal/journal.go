@@ -12,6 +12,10 @@ var (
 	ErrEpoch = errors.New("the epoch has moved on")
 	// ErrNotFound: the index has no row for the key, and no intent.
 	ErrNotFound = errors.New("not in the index")
+	// ErrMovedOn: the key is not what it was when the repair was decided on.
+	ErrMovedOn = errors.New("the key has moved on")
+	// ErrRepairing: a repair could take the write for what it is to displace.
+	ErrRepairing = errors.New("the key is being repaired")
 	// ErrNoIntent: the intent is gone; Settle has closed it.
 	ErrNoIntent = errors.New("no such intent")
 	// ErrClaim: the claim was taken over or the copy is no longer claimed.
@@ -53,8 +57,12 @@ type Epochs interface {
 // Writes is the write path.
 type Writes interface {
 	// Open records an intent and returns its id. ErrEpoch where i.Epoch is not the
-	// present epoch or i.Region not its active. With ErrUnknown it returns the id all the
-	// same: the intent may be there and is to be abandoned.
+	// present epoch or i.Region not its active. ErrMovedOn for a Repair of a key that is not
+	// at i.Restores or is Contested. ErrRepairing for a write of an object where a repair that
+	// Displaces one may still land. (A tombstone is to displace the object with an ETag; the
+	// same bytes are written again and acknowledged; the repair's delete finds that ETag.)
+	// With ErrUnknown it returns the id all the same: the intent may be there and is to be
+	// abandoned. No id is given twice.
 	Open(ctx context.Context, i Intent) (int64, error)
 	// Commit records that the intent's write was applied: the key takes a new
 	// version, the active's copy is current, every other attached region's pending,
@@ -102,6 +110,10 @@ type Queue interface {
 	// else, whatever happens to its key, until its lease is over. Where a claim ends without
 	// Finish or Fail, the next task has a LateCopy for what that worker may have sent.
 	Claim(ctx context.Context, bucket, region string, c Claim) ([]Task, error)
+	// Announce records, before it is sent, that the task's copy brings this ETag rather
+	// than that of the task's version: what is copied of a Contested key is what is found.
+	// ErrClaim where the claim is lost.
+	Announce(ctx context.Context, t Task, etag string) error
 	// Renew extends a claim.
 	Renew(ctx context.Context, t Task, lease time.Duration) error
 	// Finish records that the region holds the task's version with this ETag (""

@@ -44,6 +44,8 @@ type Intent struct {
 	// Restores and RestoresETag are the version that a Repair writes back.
 	Restores     Version
 	RestoresETag string
+	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none.
+	Displaces string
 }
 
 // isClients reports whether the intent is a client's write.

@@ -25,8 +25,12 @@ type Conditions struct {
 // and ignores them would otherwise let a late copy overwrite a newer object. An *Error
 // says that it could not be learned now: the region is down, or takes no object at all.
 func (r *Region) Conditions(ctx context.Context) (Conditions, error) {
-	r.conditions.Lock()
-	defer r.conditions.Unlock()
+	select {
+	case r.conditions.lock <- struct{}{}:
+	case <-ctx.Done():
+		return Conditions{}, &Error{Region: r.name, Operation: "PutObject", Outcome: NotSent, Err: context.Cause(ctx)}
+	}
+	defer func() { <-r.conditions.lock }()
 	if !r.conditions.known {
 		c, err := r.probeConditions(ctx)
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,7 +63,9 @@ type Region struct {
 	metrics     *Metrics
 
 	conditions struct {
-		sync.Mutex
+		// lock has a place for whoever holds it: the region may be asked meanwhile, and who
+		// waits for that may leave.
+		lock  chan struct{}
 		known bool
 		Conditions
 	}
@@ -99,6 +100,7 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 	if r.credentials, err = credentialsFor(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("region %s: read the AWS configuration: %w", cfg.Name, err)
 	}
+	r.conditions.lock = make(chan struct{}, 1)
 	return r, nil
 }
 

@@ -62,6 +62,11 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if c.o.Contested() {
+		if err := c.Journal.Announce(ctx, c.task, etag); err != nil {
+			return "", err
+		}
+	}
 	src := &sourceObject{region: source, key: c.o.Key, etag: etag}
 	if c.task.Target().Attempts > 0 || len(c.task.Late) > 0 || !c.conditions.Put {
 		held, err := c.look(ctx, src)
@@ -107,8 +112,10 @@ func (c *copier) holdsItself(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", &copyError{err: fmt.Errorf("%w; nor does the region itself: %w", errNoSource, err), atTarget: true}
 	}
-	if held.ETag() != c.o.ETag || held.Size() != c.o.Size {
-		return "", &copyError{err: fmt.Errorf("%w; the region itself holds another (ETag %s)", errNoSource, held.ETag())}
+	isSame := held.ETag() == c.o.ETag && held.Size() == c.o.Size && held.Header.Get("Content-Type") == c.o.ContentType
+	// The same bytes may have been there before, with other metadata.
+	if !isSame || c.claimHeld(held.ETag()) == nil {
+		return "", &copyError{err: fmt.Errorf("%w; the region itself is not known to (ETag %s)", errNoSource, held.ETag())}
 	}
 	return held.ETag(), nil
 }
@@ -354,14 +361,14 @@ func (c *copier) repair(ctx context.Context, src *sourceObject) (string, error) 
 	if held, err := c.look(ctx, src); err != nil || held != "" {
 		return held, err
 	}
-	return c.withIntent(ctx, src.etag, func(ctx context.Context) (string, error) { return c.transfer(ctx, src) })
+	return c.withIntent(ctx, src.etag, c.expected, func(ctx context.Context) (string, error) { return c.transfer(ctx, src) })
 }
 
 func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) {
 	if !c.conditions.Delete {
 		return "", &copyError{err: errors.New("the active does not honour conditional deletes, so a repair could delete a client's newer write")}
 	}
-	return c.withIntent(ctx, "", func(ctx context.Context) (string, error) {
+	return c.withIntent(ctx, "", etag, func(ctx context.Context) (string, error) {
 		if err := c.target.Delete(ctx, c.o.Key, etag); err != nil && !region.IsNotFound(err) {
 			return "", c.unanswered(err, "delete in the active", etag, "", true)
 		}
@@ -379,12 +386,14 @@ const (
 // withIntent makes a write into the active. Its doubt window is counted from its
 // deadline, as every write's is. (A repair takes longer than the window and has no answer; it is
 // closed at once; the key is deleted; the repair lands: the deleted object is back.)
-func (c *copier) withIntent(ctx context.Context, etag string, write func(context.Context) (string, error)) (string, error) {
+//
+// displaces is what the active holds that the write is to replace or delete.
+func (c *copier) withIntent(ctx context.Context, etag, displaces string, write func(context.Context) (string, error)) (string, error) {
 	state, now := c.State(), time.Now()
 	deadline := now.Add(repairTimeout + time.Duration(c.o.Size/repairBytes)*time.Second)
 	id, err := c.Journal.Open(ctx, journal.Intent{
 		Bucket: c.Bucket, Key: c.o.Key, Region: c.task.Region, Operation: journal.Repair, Epoch: state.Epoch,
-		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag,
+		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag, Displaces: displaces,
 	})
 	if err != nil {
 		if errors.Is(err, journal.ErrUnknown) && id != 0 {
@@ -406,8 +415,11 @@ func (c *copier) withIntent(ctx context.Context, etag string, write func(context
 }
 
 func (c *copier) commitRepair(ctx context.Context, id int64, etag string) error {
-	_, err := c.Journal.Commit(ctx, id, journal.Written{ETag: etag})
+	committed, err := c.Journal.Commit(ctx, id, journal.Written{ETag: etag})
 	if err == nil {
+		if !committed.Settled {
+			c.Unsettled(c.o.Key)
+		}
 		return nil
 	}
 	late := &journal.LateCopy{Expects: c.expected, ETag: etag, Until: time.Now()}

@@ -49,13 +49,11 @@ type Config struct {
 	// MinDelay and MaxDelay bound the time between two tries of a copy. Default 1 s
 	// and 5 min.
 	MinDelay, MaxDelay time.Duration
-	// SourceChanged is told of a key of which the active does not hold what the index
-	// says; it must not block. Required.
-	SourceChanged func(key string)
 	// LeftOpen is told of an intent whose end the journal could not be told; sent says
 	// that its write may have been applied. Whoever is told ends it. Required.
 	LeftOpen func(id int64, key string, sent bool)
-	// Unsettled is told of a key that Settle is to close; it must not block. Required.
+	// Unsettled is told of a key that Settle is to close, for the active may not hold what
+	// the index says; it must not block. Required.
 	Unsettled func(key string)
 	// Logger is required.
 	Logger *slog.Logger
@@ -76,8 +74,8 @@ func New(cfg Config) (*Replicator, error) {
 	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.State == nil || cfg.Logger == nil {
 		return nil, errors.New("replicate: Bucket, Regions, Journal, State and Logger are required")
 	}
-	if cfg.SourceChanged == nil || cfg.LeftOpen == nil || cfg.Unsettled == nil {
-		return nil, errors.New("replicate: SourceChanged, LeftOpen and Unsettled are required")
+	if cfg.LeftOpen == nil || cfg.Unsettled == nil {
+		return nil, errors.New("replicate: LeftOpen and Unsettled are required")
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, 8)
 	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Minute)
@@ -272,7 +270,7 @@ func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
 		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
 	}
 	if failure.SourceChanged {
-		q.SourceChanged(t.Object.Key)
+		q.Unsettled(t.Object.Key)
 	}
 	q.Metrics.copied(t.Region, "failed", 0)
 	q.Logger.DebugContext(ctx, "copy failed", "region", t.Region, "key", t.Object.Key, "attempt", t.Target().Attempts+1, "err", err)

@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config) error {
 	go func() { failed <- s.Serve(cfg.Listener) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
+		return errors.Join(fmt.Errorf("serve: %w", err), s.Close())
 	case <-ctx.Done():
 	}
 	cfg.Draining()

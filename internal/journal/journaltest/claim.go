@@ -22,6 +22,7 @@ func claimTests() []test {
 		{"RequestPutsACopyIntoTheQueueAtOnce", request},
 		{"RequestDoesNotGiveUpTheOnlyCopy", requestKeepsTheOnlyCopy},
 		{"AClaimThatLapsedIsALateCopy", lapsedClaimIsALateCopy},
+		{"WhatWasAnnouncedIsTheLateCopy", announcedCopyIsALateCopy},
 		{"AClaimThatLapsedInARegionWithoutConditionsMayLandAnywhere", lapsedClaimWithoutConditions},
 		{"NextDueIsExact", nextDue},
 		{"NextDueSeesPastManyClaims", nextDueBehindClaims},
@@ -263,6 +264,25 @@ func (s *store) lateClaim(task journal.Task, expects, etag string) {
 	if len(task.Late) != 1 || task.Late[0].Expects != expects || task.Late[0].ETag != etag || !task.Late[0].Until.After(s.now.Add(long/2)) {
 		s.t.Errorf("got late copies %+v, want one of %q onto %q that may land for the length of the window", task.Late, etag, expects)
 	}
+}
+
+// What is copied of a key that is being written is not what the row says.
+func announcedCopyIsALateCopy(s *store) {
+	s.put("k", "a")
+	s.doubtful("k", journal.Put)
+	task := s.claim(replica, 1, 2*time.Second)[0]
+	s.ok(s.Announce(s.t.Context(), task, "found"))
+	s.commit(s.open("k", journal.Put), "b")
+	var again journal.Task
+	s.eventually("the copy is given again", func() bool {
+		tasks := s.claim(replica, 1, long)
+		if len(tasks) == 1 {
+			again = tasks[0]
+		}
+		return len(tasks) == 1
+	})
+	s.lateClaim(again, journal.AnyETag, "found")
+	s.refused(s.Announce(s.t.Context(), task, "other"), journal.ErrClaim)
 }
 
 func lapsedClaimWithoutConditions(s *store) {

@@ -10,7 +10,8 @@ func repairTests() []test {
 		{"ARepairThatAWriteOverlappedIsNotAWrite", repairOverlapped},
 		{"ADeletedKeyDoesNotComeBackByARepair", repairOfADeletedKey},
 		{"ARepairOfAnOlderVersionIsUndone", repairOfAnOlderVersion},
-		{"ARepairOfAnUnsettledKeyMakesWhatWasSeenBeforeCountNoMore", repairOfAnUnsettledKey},
+		{"ARepairOfAKeyThatMovedOnIsRefused", repairOfAKeyThatMovedOn},
+		{"AWriteIsRefusedWhileARepairCouldTakeItForAnother", writeDuringADisplacingRepair},
 		{"TwoRepairsOfOneVersionDoNotOverlap", twoRepairs},
 		{"AWriteOverlapsWithARepair", writeOverlapsWithRepair},
 		{"ARepairIsNotProvenByWhatWasThereBefore", repairOfTheSameETag},
@@ -24,14 +25,6 @@ func (s *store) repair(key string) int64 {
 	o := s.lookup(key)
 	i.Restores, i.RestoresETag = o.Version, o.ETag
 	return s.openIntent(i)
-}
-
-// doubtfulRepair is an unanswered repair that began before the key's present version.
-func (s *store) doubtfulRepair(key, etag string) {
-	s.t.Helper()
-	i := s.intent(key, journal.Repair)
-	i.Restores, i.RestoresETag = journal.Version{Epoch: 1, Sequence: 1}, etag
-	s.doubt(s.openIntent(i))
 }
 
 // missing is an acknowledged key that the active was found not to hold, claimed to
@@ -116,29 +109,60 @@ func repairOfADeletedKey(s *store) {
 }
 
 func repairOfAnOlderVersion(s *store) {
-	old := s.put("k", "a")
-	v := s.put("k", "b")
-	i := s.intent("k", journal.Repair)
-	i.Restores, i.RestoresETag = old, "a"
-	if c := s.commit(s.openIntent(i), "a"); c.Settled || c.Version != v {
+	s.put("k", "a")
+	id := s.repair("k")
+	v := s.commit(s.open("k", journal.Put), "b").Version
+	if c := s.commit(id, "a"); c.Settled || c.Version != v {
 		s.t.Errorf("got %+v, want %v, not settled", c, v)
 	}
 	s.settle(s.found("k", "a"), journal.Rewrite)
 	s.rewritten("k", v, "a")
 }
 
-// The active is seen to hold a; a repair brings b; then what was seen is settled.
-func repairOfAnUnsettledKey(s *store) {
-	s.overlapping("k", journal.Put, journal.Put, "a", "b")
-	seen := s.found("k", "a")
-	if c := s.commit(s.repair("k"), "b"); c.Settled {
-		s.t.Errorf("got %+v, want it not settled", c)
+// A repair is decided on; by the time it is to begin, the key is another.
+func repairOfAKeyThatMovedOn(s *store) {
+	refused := func(key string, i journal.Intent) {
+		s.t.Helper()
+		_, err := s.Open(s.t.Context(), i)
+		s.refused(err, journal.ErrMovedOn)
 	}
-	s.unchanged("k", func() { s.settle(seen, journal.Wait) })
-	s.settle(s.found("k", "b"), journal.Stand)
-	if o := s.lookup("k"); o.Contested() || len(o.Intents) != 0 {
-		s.t.Errorf("got %+v, want it settled", o)
+	at := func(key string) journal.Intent {
+		i := s.intent(key, journal.Repair)
+		i.Restores = s.lookup(key).Version
+		return i
 	}
+	s.put("deleted", "a")
+	i := at("deleted")
+	s.del("deleted")
+	refused("deleted", i)
+
+	s.put("being written", "a")
+	s.open("being written", journal.Put)
+	refused("being written", at("being written"))
+
+	s.overlapping("unsettled", journal.Put, journal.Put, "a", "b")
+	refused("unsettled", at("unsettled"))
+	refused("unknown", s.intent("unknown", journal.Repair))
+}
+
+// A tombstone is to take an object away by its ETag, and the same bytes are written again.
+func writeDuringADisplacingRepair(s *store) {
+	s.put("k", "a")
+	s.del("k")
+	i := s.intent("k", journal.Repair)
+	i.Restores, i.Displaces = s.lookup("k").Version, "a"
+	id := s.openIntent(i)
+	for range 2 {
+		for _, op := range []journal.Operation{journal.Put, journal.Complete} {
+			_, err := s.Open(s.t.Context(), s.intent("k", op))
+			s.refused(err, journal.ErrRepairing)
+		}
+		s.abandon(s.open("k", journal.Delete)) // that takes nothing away from anybody
+		s.abandon(s.open("other", journal.Put))
+		s.doubt(id) // it may yet land
+	}
+	s.settle(s.absent("k"), journal.Stand)
+	s.put("k", "a")
 }
 
 func twoRepairs(s *store) {

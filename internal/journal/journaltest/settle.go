@@ -162,8 +162,9 @@ func settleFindsLost(s *store) {
 }
 
 func settleRewrites(s *store) {
-	v := s.del("k")
-	s.doubtfulRepair("k", "a")
+	s.put("k", "a")
+	s.doubt(s.repair("k"))
+	v := s.commit(s.open("k", journal.Delete), "").Version
 	s.settle(s.found("k", "a"), journal.Rewrite)
 	s.rewritten("k", v, "a")
 	if !s.lookup("k").Deleted {
@@ -210,7 +211,7 @@ func settleAfterACommit(s *store) {
 func settleAfterAnOpen(s *store) {
 	s.overlapping("k", journal.Put, journal.Put, "a", "b")
 	seen := s.found("k", "b")
-	for _, op := range []journal.Operation{journal.Put, journal.Repair} {
+	for _, op := range []journal.Operation{journal.Put, journal.Delete} {
 		id := s.open("k", op)
 		s.unchanged("k", func() { s.settle(seen, journal.Wait) })
 		s.doubt(id)

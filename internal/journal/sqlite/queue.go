@@ -21,16 +21,18 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 			return err
 		}
 		claim := rand.Int64() | 1 // never 0, which is no claim
-		// A first attempt expects what the row says; a later one may have looked.
+		// A first attempt expects what the row says; a later one may have looked, and so does
+		// one that late copies, or a repair of the active, make look.
 		keys, err := collect(context.Background(), t, scanKey, `
 			UPDATE copies SET claim = ?1, claimed_until = ?2, claimed_window = ?7,
 				claimed_etag = coalesce((SELECT o.etag FROM objects o WHERE o.bucket = copies.bucket AND o.key = copies.key), ''),
-				claimed_expects = CASE WHEN ?8 AND attempts = 0 THEN etag ELSE '*' END
+				claimed_expects = CASE WHEN ?8 AND attempts = 0 AND NOT EXISTS (SELECT 1 FROM late_copies l
+					WHERE l.bucket = copies.bucket AND l.key = copies.key AND l.region = copies.region) THEN etag ELSE '*' END
 			WHERE region = ?3 AND bucket = ?4 AND key IN (
 				SELECT key FROM copies WHERE bucket = ?4 AND region = ?3 AND state = 'pending' AND next_try <= ?5 AND claim = 0
 				ORDER BY next_try LIMIT ?6)
 			RETURNING key`,
-			claim, micros(now.Add(c.Lease)), region, bucket, micros(now), c.Limit, c.Window.Microseconds(), c.Conditional)
+			claim, micros(now.Add(c.Lease)), region, bucket, micros(now), c.Limit, c.Window.Microseconds(), c.Conditional && region != t.state.Active)
 		if err != nil {
 			return err
 		}
@@ -85,6 +87,14 @@ func scanLate(rows *sql.Rows) (journal.LateCopy, error) {
 	err := rows.Scan(&l.Expects, &l.ETag, &until)
 	l.Until = fromMicros(until)
 	return l, err
+}
+
+// Announce records what the task's copy brings.
+func (j *Journal) Announce(ctx context.Context, task journal.Task, etag string) error {
+	return j.claimed(ctx, task, func(t *tx) error {
+		return t.exec(`UPDATE copies SET claimed_etag = ?, claimed_expects = '*' WHERE bucket = ? AND key = ? AND region = ?`,
+			etag, task.Object.Bucket, task.Object.Key, task.Region)
+	})
 }
 
 // Renew extends a claim.

@@ -49,6 +49,9 @@ type tx struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	memory
+	// intent is the last id that was drawn. Unlike the memory it is not taken back when a
+	// transaction fails: whoever was given an id may still end it.
+	intent int64
 	// stale: memory may not be what is on disk, and is to be read again first.
 	stale bool
 }
@@ -70,6 +73,9 @@ func newWriter(ctx context.Context, db *sql.DB, m *Metrics) (*writer, error) {
 	t := &tx{conn: conn, stmts: make(map[string]*sql.Stmt)}
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if _, err := t.scan(`SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'intents'), 0)`, nil, &t.intent); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the journal's intents: %w", err), conn.Close())
 	}
 	w := &writer{db: db, queue: make(chan change, queueLimit), done: make(chan struct{}), metrics: m}
 	go w.loop(t)
@@ -267,6 +273,11 @@ func (t *tx) scan(query string, args []any, into ...any) (bool, error) {
 func (t *tx) draw() journal.Version {
 	t.sequence++
 	return journal.Version{Epoch: t.state.Epoch, Sequence: t.sequence}
+}
+
+func (t *tx) drawIntent() int64 {
+	t.intent++
+	return t.intent
 }
 
 func (m memory) clone() memory {

@@ -166,3 +166,25 @@ func TestAttachFillsInAnyNumberOfKeys(t *testing.T) {
 		t.Errorf("got %+v, %v, want copies in both", last, err)
 	}
 }
+
+// Whoever was told an id may still end it, so nobody else is given it.
+func TestAnIDOfAFailedCommitIsNotGivenAgain(t *testing.T) {
+	j := newWritable(t, sqlite.Config{Path: t.TempDir() + "/journal.db"})
+	if err := sqlite.FailCommits(j, 1); err != nil {
+		t.Fatal(err)
+	}
+	lost, err := open(t, j, "one")
+	if !errors.Is(err, journal.ErrUnknown) || lost == 0 {
+		t.Fatalf("got %d, %v, want an id of unknown outcome", lost, err)
+	}
+	id, err := open(t, j, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Abandon(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Commit(t.Context(), id, journal.Written{ETag: "a"}); err != nil {
+		t.Errorf("the other's intent: %v", err)
+	}
+}

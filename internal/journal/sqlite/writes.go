@@ -16,12 +16,28 @@ func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
 		if refused = t.checkEpoch(i.Epoch, i.Region); refused != nil {
 			return nil
 		}
-		_, err := t.scan(`
-			INSERT INTO intents (bucket, key, region, operation, epoch, began, opened_at, doubt_until,
-				restores_epoch, restores_sequence, restores_etag)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-			[]any{i.Bucket, i.Key, i.Region, string(i.Operation), i.Epoch, t.sequence, micros(i.OpenedAt), micros(i.DoubtUntil),
-				i.Restores.Epoch, i.Restores.Sequence, i.RestoresETag}, &id)
+		if i.Operation == journal.Repair {
+			o, err := readObject(context.Background(), t, i.Bucket, i.Key)
+			if err != nil {
+				return err
+			}
+			if o == nil || o.Version != i.Restores || o.Contested() {
+				refused = journal.ErrMovedOn
+				return nil
+			}
+		}
+		id = t.drawIntent()
+		opened, err := t.execCount(`
+			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until,
+				restores_epoch, restores_sequence, restores_etag, displaces)
+			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+			WHERE ?5 IN ('delete', 'repair') OR NOT EXISTS (
+				SELECT 1 FROM intents WHERE bucket = ?2 AND key = ?3 AND region = ?4 AND displaces <> '')`,
+			id, i.Bucket, i.Key, i.Region, string(i.Operation), i.Epoch, t.sequence, micros(i.OpenedAt), micros(i.DoubtUntil),
+			i.Restores.Epoch, i.Restores.Sequence, i.RestoresETag, i.Displaces)
+		if err == nil && opened == 0 {
+			refused = journal.ErrRepairing
+		}
 		return err
 	})
 	if err == nil {

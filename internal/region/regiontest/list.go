@@ -139,7 +139,10 @@ func (s *Server) listObjects(c *call) (effect, error) {
 	}
 	// A start that is itself a common prefix is behind all of it.
 	from := mark{at: q.Get("start-after")}
-	from.isPrefix = q.Get("delimiter") != "" && strings.HasSuffix(from.at, q.Get("delimiter"))
+	if rest, ok := strings.CutPrefix(from.at, q.Get("prefix")); ok && q.Get("delimiter") != "" {
+		_, behind, found := strings.Cut(rest, q.Get("delimiter"))
+		from.isPrefix = found && behind == ""
+	}
 	if q.Has("continuation-token") {
 		var ok bool
 		if from, ok = parseToken(q.Get("continuation-token")); !ok {

@@ -85,7 +85,8 @@ CREATE TABLE intents (
     in_doubt      INTEGER NOT NULL DEFAULT 0,
     restores_epoch    INTEGER NOT NULL DEFAULT 0,
     restores_sequence INTEGER NOT NULL DEFAULT 0,
-    restores_etag     TEXT    NOT NULL DEFAULT ''
+    restores_etag     TEXT    NOT NULL DEFAULT '',
+    displaces         TEXT    NOT NULL DEFAULT ''
 );
 
 CREATE INDEX intents_key ON intents (bucket, key);
