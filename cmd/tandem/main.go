@@ -81,7 +81,8 @@ region and are replicated to the others, reads fall back when the active fails.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(env), newStatus(env), newConfig(env), newJournal(env), newVersion(env), newRegionServer(env))
+	root.AddCommand(newServe(env), newStatus(env), newPromote(env), newFailovers(env), newConflicts(env), newRegions(env), newAudit(env),
+		newConfig(env), newJournal(env), newVersion(env), newRegionServer(env))
 	return root
 }
 

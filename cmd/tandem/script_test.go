@@ -8,12 +8,15 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/gnew/tandem/internal/config"
@@ -38,11 +41,16 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"serve":  serve,
-			"drain":  drain,
-			"http":   request,
-			"readme": readme,
+			"exits":      exits,
+			"eventually": eventually,
+			"serve":      serve,
+			"drain":      drain,
+			"down":       down,
+			"up":         up,
+			"http":       request,
+			"readme":     readme,
+			"tamper":     tamper,
+			"rechain":    rechain,
 		},
 	})
 }
@@ -67,12 +75,36 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// eventually PATTERN COMMAND… runs a command until it ends well and its output matches,
+// within bounds.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually pattern command [args...]")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	deadline := time.After(patient)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("still:\n%s%s", ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		}
+	}
+}
+
 // gateway is the script's, while one runs.
 type gateway struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
 	greet  strings.Builder
 	stderr strings.Builder
+	// locks keep embedded regions down.
+	locks map[string]*flock.Flock
 }
 
 type gatewayKey struct{}
@@ -87,7 +119,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: serve greeting-file")
 	}
 	g := gatewayOf(ts)
-	*g = gateway{}
+	*g = gateway{locks: make(map[string]*flock.Flock)}
 	path, err := exec.LookPath("tandem")
 	ts.Check(err)
 	g.cmd = exec.Command(path, "serve")
@@ -154,6 +186,56 @@ func drain(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if len(rest) > 0 {
 		ts.Fatalf("the gateway printed more than its greeting: %s", rest)
+	}
+}
+
+// down REGION kills the process of an embedded region, and keeps others from serving: it takes
+// the lock of the region's folder. Connections are refused until "up REGION".
+func down(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: down region")
+	}
+	lock := flock.New(ts.MkAbs(filepath.Join("data", "regions", args[0], "server.lock")))
+	gatewayOf(ts).locks[args[0]] = lock
+	ts.Defer(func() { _ = lock.Close() })
+	deadline := time.After(patient)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		killRegion(ts, args[0])
+		locked, err := lock.TryLock()
+		ts.Check(err)
+		if locked {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("region %s is still served", args[0])
+		}
+	}
+}
+
+// up REGION lets the gateway start it again.
+func up(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || gatewayOf(ts).locks[args[0]] == nil {
+		ts.Fatalf("usage: up region, after down region")
+	}
+	ts.Check(gatewayOf(ts).locks[args[0]].Close())
+}
+
+// killRegion finds the process by its command line, which ends in the region's folder.
+func killRegion(ts *testscript.TestScript, name string) {
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	ts.Check(err)
+	dir := ts.MkAbs(filepath.Join("data", "regions", name))
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if args := strings.Split(string(line), "\x00"); err == nil && len(args) > 2 && args[1] == regionServer && args[2] == dir {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			ts.Check(err)
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+		}
 	}
 }
 

@@ -18,13 +18,19 @@ import (
 const regionServer = "region-server"
 
 func newServe(env environment) *cobra.Command {
-	return &cobra.Command{
+	var repair bool
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
 		Long: `Run the gateway until SIGTERM or Ctrl-C, then drain.
 
 Everything is configured by environment variables; "tandem config show" lists them.
 With none of them set, two embedded regions under data/regions are used.
+
+Every region's bucket has a mark of the journal that uses it. Where one is newer than the
+journal, because that was restored from a backup, or another journal's, the gateway does not
+start. With --repair it takes the regions over as they are: every key is read again in the active
+region, and no region counts as compared. Make sure first that no other gateway runs.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,6 +45,7 @@ With none of them set, two embedded regions under data/regions are used.
 			var a *app.App
 			a, err = app.New(cmd.Context(), cfg, app.Options{
 				RegionCommand: []string{executable, regionServer},
+				Repair:        repair,
 				Started:       func(url string) { greet(env.stdout, url, a) },
 				Logger:        newLogger(env.stderr, cfg),
 			})
@@ -48,6 +55,8 @@ With none of them set, two embedded regions under data/regions are used.
 			return failed(a.Run(cmd.Context()))
 		},
 	}
+	cmd.Flags().BoolVar(&repair, "repair", false, "take over regions that know of more than the journal")
+	return cmd
 }
 
 // greet says what runs, and what to try.

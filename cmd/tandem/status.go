@@ -1,33 +1,25 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 )
-
-const defaultURL = "http://127.0.0.1:8110"
 
 func newStatus(env environment) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the regions of a running gateway",
-		Long: `Show the regions of a running gateway.
-
-TANDEM_URL says where it is (` + defaultURL + `), TANDEM_TOKEN is the admin token where it has one.
-` + exitHelp,
+		Long: `Show the regions of a running gateway: which is active, how they are, how far each is behind,
+and why nothing is promoted where the active is down.
+` + clientHelp,
+		Example: `  tandem status
+  TANDEM_URL=http://10.0.0.5:8110 tandem status --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			data, err := fetch(cmd.Context(), env, "/admin/state")
+			data, err := newClient(env).get(cmd.Context(), "/admin/state")
 			if err != nil {
 				return err
 			}
@@ -35,78 +27,78 @@ TANDEM_URL says where it is (` + defaultURL + `), TANDEM_TOKEN is the admin toke
 				_, err := env.stdout.Write(data)
 				return failed(err)
 			}
-			return failed(printState(env.stdout, data))
+			var s stateAnswer
+			if err := parse(data, &s); err != nil {
+				return err
+			}
+			return failed(s.print(env.stdout))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the gateway's JSON")
 	return cmd
 }
 
-// clientTimeout bounds a question to a gateway; maxAnswerBytes its answer.
-const (
-	clientTimeout  = 15 * time.Second
-	maxAnswerBytes = 16 << 20
-)
-
-// fetch asks a running gateway.
-func fetch(ctx context.Context, env environment, path string) ([]byte, error) {
-	base, _ := env.getenv("TANDEM_URL")
-	base = strings.TrimSuffix(cmp.Or(base, defaultURL), "/")
-	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
-	if err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("TANDEM_URL %q is not a URL: %w", base, err)}
-	}
-	if token, ok := env.getenv("TANDEM_TOKEN"); ok && token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, &exitError{exitUnreachable, fmt.Errorf("no gateway answers at %s (set TANDEM_URL to another): %w", base, err)}
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
-	if err != nil {
-		return nil, &exitError{exitUnreachable, fmt.Errorf("read the gateway's answer: %w", err)}
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, &exitError{exitUnreachable, refusal(resp.Status, data)}
-	}
-	return data, nil
+// stateAnswer is what GET /admin/state answers.
+type stateAnswer struct {
+	Active    string
+	Replicas  []string
+	Epoch     int64
+	Mode      string
+	BlockedBy []objection
+	Regions   []regionAnswer
 }
 
-func refusal(status string, data []byte) error {
-	var problem struct{ Detail string }
-	if json.Unmarshal(data, &problem) != nil || problem.Detail == "" {
-		return fmt.Errorf("the gateway answered %s", status)
-	}
-	return fmt.Errorf("the gateway answered %s: %s", status, problem.Detail)
+type regionAnswer struct {
+	Name, Role, Endpoint, Bucket, Health string
+	HealthSince, LastError               *string
+	Compared, Regressed                  bool
+	Pending                              struct{ Keys, Bytes, Failing, Unreplicable int64 }
+	LagSeconds                           *float64
 }
 
-func printState(w io.Writer, data []byte) error {
-	var state struct {
-		Epoch   int64
-		Mode    string
-		Regions []struct {
-			Name, Role, Endpoint, Bucket string
-			Compared                     bool
-			Pending                      struct{ Keys, Bytes, Failing, Unreplicable int64 }
-			LagSeconds                   *float64
-		}
+// condition is the region's health, with what is not to be overlooked beside it.
+func (r *regionAnswer) condition() string {
+	if r.Regressed {
+		return r.Health + ", regressed"
 	}
-	if err := json.Unmarshal(data, &state); err != nil {
-		return fmt.Errorf("read the gateway's answer: %w", err)
-	}
-	fmt.Fprintf(w, "epoch %d, failover mode %s\n", state.Epoch, state.Mode)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "REGION\tROLE\tBUCKET\tENDPOINT\tPENDING KEYS\tBYTES\tFAILING\tLAG")
-	for _, r := range state.Regions {
+	return r.Health
+}
+
+func (s *stateAnswer) print(w io.Writer) error {
+	fmt.Fprintf(w, "epoch %d, failover mode %s\n", s.Epoch, s.Mode)
+	t := newTable(w)
+	fmt.Fprintln(t, "REGION\tROLE\tHEALTH\tBUCKET\tENDPOINT\tPENDING KEYS\tBYTES\tFAILING\tLAG")
+	for _, r := range s.Regions {
 		lag := "unknown (never compared)"
 		if r.LagSeconds != nil {
-			lag = time.Duration(*r.LagSeconds * float64(time.Second)).Round(time.Millisecond).String()
+			lag = formatSeconds(*r.LagSeconds)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", r.Name, r.Role, r.Bucket, r.Endpoint, r.Pending.Keys, r.Pending.Bytes, r.Pending.Failing, lag)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+			r.Name, r.Role, r.condition(), r.Bucket, r.Endpoint, r.Pending.Keys, r.Pending.Bytes, r.Pending.Failing, lag)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, r := range s.Regions {
+		switch {
+		case r.LastError == nil:
+		case r.Health == "up":
+			fmt.Fprintf(w, "%s is up, and its last probe failed: %s\n", r.Name, plain(*r.LastError))
+		default:
+			fmt.Fprintf(w, "%s is %s since %s: %s\n", r.Name, r.Health, orDash(r.HealthSince), plain(*r.LastError))
+		}
+		if r.Regressed {
+			fmt.Fprintf(w, "%s came back older than it was: each of its copies is verified before it is relied on\n", r.Name)
+		}
+		if r.Pending.Unreplicable > 0 {
+			fmt.Fprintf(w, "%s cannot hold %s, so no copy of them is made there\n", r.Name, count(r.Pending.Unreplicable, "key", "keys"))
+		}
+	}
+	if len(s.BlockedBy) > 0 {
+		fmt.Fprintf(w, "nothing is promoted, although %s is down:\n", s.Active)
+		for _, o := range s.BlockedBy {
+			fmt.Fprintf(w, "  %s: %s\n", o.Region, plain(o.Message))
+		}
+	}
+	return nil
 }

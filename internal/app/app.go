@@ -20,11 +20,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/config"
 	"github.com/gnew/tandem/internal/disk"
+	"github.com/gnew/tandem/internal/failover"
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/journal/sqlite"
+	"github.com/gnew/tandem/internal/mark"
 	"github.com/gnew/tandem/internal/reconcile"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/region/localregion"
@@ -39,6 +43,9 @@ type Options struct {
 	// RegionCommand is the argv with which an embedded region's process is started.
 	// Required where one is configured.
 	RegionCommand []string
+	// Repair takes regions over whose marks are not this journal's, or newer: the journal was
+	// restored from a backup. Default: such a gateway does not start.
+	Repair bool
 	// Started is told once the gateway serves, with its URL. Default: nobody.
 	Started func(url string)
 	// Logger is required.
@@ -47,15 +54,22 @@ type Options struct {
 
 // App is a gateway that can be run once.
 type App struct {
-	cfg        config.Config
-	opt        Options
-	journal    *sqlite.Journal
-	locals     []*localregion.Region
-	regions    []*region.Region
+	cfg     config.Config
+	opt     Options
+	journal *sqlite.Journal
+	locals  []*localregion.Region
+	regions []*region.Region
+	// watchers are clients of the same regions past their breakers, for those who find out
+	// whether a region is to be trusted again.
+	watchers   []*region.Region
 	gateway    *gateway.Gateway
 	replicator *replicate.Replicator
 	settler    *settle.Settler
 	attacher   *reconcile.Attacher
+	health     *health.Monitor
+	marks      *mark.Keeper
+	notary     *audit.Notary
+	failover   *failover.Controller
 	api        *restapi.API
 	// notReady is why /readyz says no, nil where it says yes.
 	notReady atomic.Pointer[error]
@@ -78,7 +92,9 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	// The lock comes first: whoever does not own the journal touches nothing.
-	a.journal, err = sqlite.Open(ctx, sqlite.Config{Path: cfg.DatabasePath, Logger: opt.Logger, Metrics: sqlite.NewMetrics(registry)})
+	a.journal, err = sqlite.Open(ctx, sqlite.Config{
+		Path: cfg.DatabasePath, BootID: bootID(), Logger: opt.Logger, Metrics: sqlite.NewMetrics(registry),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +103,9 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 			err = errors.Join(err, a.journal.Close())
 		}
 	}()
+	if err := a.leaveOutDetached(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.buildRegions(ctx, region.NewMetrics(registry)); err != nil {
 		return nil, err
 	}
@@ -100,10 +119,29 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err := a.attacher.Attach(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.buildFailover(ctx, registry, state); err != nil {
+		return nil, err
+	}
 	return a, a.buildFront(registry)
 }
 
-// buildRegions makes a client for each region, and the process behind it where the
+// leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
+func (a *App) leaveOutDetached(ctx context.Context) error {
+	detached, err := a.journal.Detached(ctx, a.cfg.Bucket)
+	if err != nil {
+		return err
+	}
+	a.cfg.Regions = slices.DeleteFunc(slices.Clone(a.cfg.Regions), func(c config.Region) bool {
+		if !slices.Contains(detached, c.Name) {
+			return false
+		}
+		a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take its variables out of the configuration", "region", c.Name)
+		return true
+	})
+	return nil
+}
+
+// buildRegions makes the clients of each region, and the process behind it where the
 // region is embedded.
 func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 	for _, c := range a.cfg.Regions {
@@ -126,11 +164,17 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 			rc.Endpoint, rc.S3Region, rc.CheckKey = local.Endpoint(), local.S3Region(), local.CheckKey
 			rc.AccessKey, rc.SecretKey = local.Credentials()
 		}
+		watcher, err := region.New(ctx, rc)
+		if err != nil {
+			return err
+		}
+		rc.Admit = func() error { return a.health.Admit(c.Name) }
+		rc.Observed = func(err error) { a.health.Report(c.Name, err) }
 		r, err := region.New(ctx, rc)
 		if err != nil {
 			return err
 		}
-		a.regions = append(a.regions, r)
+		a.watchers, a.regions = append(a.watchers, watcher), append(a.regions, r)
 	}
 	return nil
 }
@@ -148,7 +192,7 @@ func (a *App) epoch(ctx context.Context) (journal.State, error) {
 		return state, fmt.Errorf("the journal says that region %q is active, and it is not configured: configure it (its variables are in the README), or use another DATABASE_URL", state.Active)
 	}
 	if state.Active != a.cfg.ActiveRegion {
-		a.opt.Logger.WarnContext(ctx, "the journal's active region is used, not ACTIVE_REGION", "active", state.Active, "configured", a.cfg.ActiveRegion)
+		a.opt.Logger.WarnContext(ctx, "the journal's active region is used, not ACTIVE_REGION: it was promoted", "active", state.Active, "configured", a.cfg.ActiveRegion)
 	}
 	return state, nil
 }
@@ -170,7 +214,9 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 	}
 	a.settler, err = settle.New(settle.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
-		Settled: func() { a.replicator.Wake() }, Logger: a.opt.Logger, Metrics: settle.NewMetrics(registry),
+		Check:    func(ctx context.Context, name string) error { return a.marks.Check(ctx, name) },
+		Distrust: a.gateway.Distrust,
+		Settled:  func() { a.replicator.Wake() }, Logger: a.opt.Logger, Metrics: settle.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
@@ -217,7 +263,8 @@ func (a *App) buildFront(registry *prometheus.Registry) (err error) {
 	}
 	a.api, err = restapi.New(restapi.Config{
 		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
-		Ready:        func() error { return *a.notReady.Load() },
+		Ready:    func() error { return *a.notReady.Load() },
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Checkpoint: a.notary.Latest,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),
@@ -229,7 +276,7 @@ func (a *App) buildFront(registry *prometheus.Registry) (err error) {
 }
 
 // regionStartTimeout is how long embedded regions may take to serve.
-const regionStartTimeout = 30 * time.Second
+const regionStartTimeout = 15 * time.Second
 
 // Run serves until ctx ends, drains, stops what it started in the opposite order,
 // and closes the journal last: no request to a region is under way any more when its
@@ -250,17 +297,26 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer func() {
 		stopRegions()
 		err = errors.Join(err, locals.Wait())
+		a.syncEmbedded() // before the journal records that it was closed well
 	}()
+	isServing := false
 	defer func() {
 		a.gateway.Stop() // while what records its writes still runs
 		stopBackground()
 		err = errors.Join(err, workers.Wait())
+		if isServing {
+			a.leaveMarks(ctx)
+		}
 	}()
 	if err := a.start(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	failed := make(chan struct{}, 4)
-	for _, run := range []func(context.Context) error{a.gateway.Run, a.settler.Run, a.replicator.Run, a.attacher.Compare} {
+	isServing = true
+	runs := []func(context.Context) error{
+		a.gateway.Run, a.settler.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run,
+	}
+	failed := make(chan struct{}, len(runs))
+	for _, run := range runs {
 		workers.Go(func() error {
 			err := run(background)
 			if err != nil {
@@ -275,14 +331,31 @@ func (a *App) Run(ctx context.Context) (err error) {
 // start waits for the embedded regions and loads what must be known before the
 // first read.
 func (a *App) start(ctx context.Context) error {
-	starting, cancel := context.WithTimeout(ctx, regionStartTimeout)
-	defer cancel()
-	for _, l := range a.locals {
-		if err := l.WaitReady(starting); err != nil {
-			return err
-		}
+	if err := a.awaitLocals(ctx); err != nil {
+		return err
+	}
+	if err := a.checkMarks(ctx); err != nil {
+		return err
 	}
 	return a.gateway.LoadDirty(ctx)
+}
+
+// awaitLocals waits for the embedded regions. One that does not come up is down, like any
+// region that does not answer; where none does there is nothing to serve.
+func (a *App) awaitLocals(ctx context.Context) error {
+	starting, cancel := context.WithTimeout(ctx, regionStartTimeout)
+	defer cancel()
+	var failures []error
+	for _, l := range a.locals {
+		if err := l.WaitReady(starting); err != nil {
+			failures = append(failures, err)
+			a.opt.Logger.ErrorContext(ctx, "embedded region does not start; it counts as down", "err", err)
+		}
+	}
+	if len(failures) > 0 && len(failures) == len(a.regions) || ctx.Err() != nil {
+		return errors.Join(failures...)
+	}
+	return nil
 }
 
 func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan struct{}) error {

@@ -48,7 +48,10 @@ func TestConditionThatTheRegionDoesNotHonourIsRefused(t *testing.T) {
 // Until the active has said what it honours, nothing is written on a condition.
 func TestConditionalWriteWaitsForWhatTheRegionHonours(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, options{})
+	// The mark of the start is not to learn it first.
+	g := newGateway(t, options{prepare: func(a, _ *regiontest.Server) {
+		a.SetFaults(onKey("PutObject", ".tandem/probe", regiontest.Fault{Status: 500}))
+	}})
 	for name, f := range map[string]regiontest.Fault{
 		"error": {Status: 500}, "refusal": {Code: "AccessDenied"}, "no bucket": {Code: "NoSuchBucket"}, "cut": {CutBefore: true},
 	} {

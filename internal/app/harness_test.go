@@ -65,7 +65,9 @@ func newGateway(t *testing.T, o options) *rig {
 	}
 	g.env = map[string]string{
 		"PORT": "0", "DATA_DIR": t.TempDir(), "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "1500ms",
-		"REGION_TIMEOUT": "1s", "DOUBT_WINDOW": "300ms",
+		"REGION_TIMEOUT": "1s", "DOUBT_WINDOW": "300ms", "FAILOVER_MODE": "manual",
+		// Health and marks are for the tests that ask for them.
+		"HEALTH_INTERVAL": "1h", "MARK_INTERVAL": "1h",
 		"PRIMARY_S3_ENDPOINT": regiontest.Start(t, g.A), "PRIMARY_S3_BUCKET": bucketA,
 		"PRIMARY_S3_ACCESS_KEY": "key-a", "PRIMARY_S3_SECRET_KEY": "secret-a",
 		"SECONDARY_S3_ENDPOINT": regiontest.Start(t, g.B), "SECONDARY_S3_BUCKET": bucketB,
@@ -292,6 +294,7 @@ type problem struct {
 	Type, Title, Detail, Code, Region string
 	Status                            int
 	AgeSeconds                        float64
+	Objections                        []objection
 }
 
 // wantProblem checks an error's status and code, and that it says what is wrong.
@@ -385,17 +388,22 @@ func (g *rig) awaitSettled(keys ...string) {
 }
 
 type gatewayState struct {
-	Active, Mode string
-	Replica      *string
-	Replicas     []string
-	Epoch        int64
-	Regions      []struct {
+	Active, Mode, Checkpoint string
+	Replica                  *string
+	Replicas                 []string
+	Epoch                    int64
+	BlockedBy                []objection
+	Regions                  []struct {
 		Name, Role, Endpoint, Bucket string
-		Compared                     bool
+		Health                       string
+		HealthSince, LastError       *string
+		Compared, Regressed          bool
 		Pending                      struct{ Keys, Bytes, Failing, Unreplicable int64 }
 		LagSeconds                   *float64
 	}
 }
+
+type objection struct{ Region, Code, Message string }
 
 func (g *rig) state() gatewayState {
 	g.t.Helper()

@@ -20,7 +20,7 @@ var metricNames = []string{
 }
 
 // labelNames are all that a series may be told apart by.
-var labelNames = []string{"code", "decision", "le", "op", "outcome", "quantile", "region", "version"}
+var labelNames = []string{"by", "code", "decision", "le", "op", "outcome", "quantile", "region", "result", "version"}
 
 var (
 	series = regexp.MustCompile(`(?m)^(\w+)(?:\{(.*)\})? (\S+)$`)

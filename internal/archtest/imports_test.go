@@ -14,19 +14,22 @@ var knows = map[string]struct {
 	reason  string
 }{
 	"cmd/tandem": {
-		[]string{"internal/app", "internal/config", "internal/region/localregion", "internal/journal/sqlite"},
-		"commands read the configuration and run the app; localregion is the body of the hidden command that an embedded region's " +
-			"process runs, and a backup copies a SQLite file, which no contract promises",
+		[]string{
+			"internal/app", "internal/audit", "internal/config", "internal/journal/sqlite", "internal/mark", "internal/region", "internal/region/localregion",
+		},
+		"commands read the configuration and run the app, or ask a gateway over HTTP; localregion is the body of the hidden command that an " +
+			"embedded region's process runs. A backup copies a SQLite file, which no contract promises, and the chain is verified without " +
+			"a gateway that would have to be trusted: from the file, by audit, against the marks that regions hold",
 	},
 	"internal/app": {
 		[]string{
-			"internal/config", "internal/disk", "internal/gateway", "internal/journal", "internal/journal/sqlite", "internal/reconcile",
-			"internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/server", "internal/settle",
+			"internal/audit", "internal/config", "internal/disk", "internal/failover", "internal/gateway", "internal/health", "internal/journal",
+			"internal/journal/sqlite", "internal/mark", "internal/reconcile", "internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/server", "internal/settle",
 		},
 		"the composition root knows everybody, the leaves excepted: it decides nothing that needs them",
 	},
 	"internal/restapi": {
-		[]string{"internal/gateway", "internal/s3op"},
+		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/s3op"},
 		"a front that reads rows or asks regions by itself has freshness rules of its own, and two fronts then answer differently",
 	},
 	"internal/gateway": {
@@ -47,10 +50,14 @@ var knows = map[string]struct {
 	"internal/region/regiontest": {
 		[]string{"internal/region"}, "its suite asks regions through their client",
 	},
-	"internal/journal":        {nil, "a contract is at the bottom"},
-	"internal/journal/sqlite": {[]string{"internal/journal"}, "an implementation knows its contract"},
+	"internal/health":         {[]string{"internal/region"}, "it asks regions, and tells what they answer; what follows from that is others' business"},
+	"internal/failover":       {[]string{"internal/failpoint", "internal/health", "internal/journal", "internal/region", "internal/s3op"}, "it decides who is active, and leaves the doing to journal, gateway and workers"},
+	"internal/mark":           {[]string{"internal/journal", "internal/region", "internal/s3op"}, "it compares what a region says of itself with what the journal wrote there"},
+	"internal/audit":          {nil, "a leaf: the chain can be verified without the rest of the program"},
+	"internal/journal":        {[]string{"internal/audit"}, "a contract is at the bottom, on the vocabulary of what it records"},
+	"internal/journal/sqlite": {[]string{"internal/audit", "internal/journal"}, "an implementation knows its contract"},
 	"internal/journal/journaltest": {
-		[]string{"internal/journal"}, "the suite must fit every implementation, so it knows none",
+		[]string{"internal/audit", "internal/journal"}, "the suite must fit every implementation, so it knows none",
 	},
 	"internal/config":    {nil, "settings are read before anything else exists, and handed on as fields"},
 	"internal/disk":      {[]string{"internal/s3op"}, "a leaf beside the vocabulary of errors"},
@@ -118,8 +125,8 @@ var usedBy = []struct {
 	},
 	{
 		[]string{"database/sql", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/..."},
-		[]string{"internal/journal/sqlite", "internal/e2e"},
-		"SQL stays in the implementation of the journal",
+		[]string{"internal/journal/sqlite", "internal/e2e", "tests"},
+		"SQL stays in the implementation of the journal (and in tests that tamper with one)",
 	},
 	{
 		[]string{"github.com/versity/versitygw/..."},

@@ -36,6 +36,13 @@ type Config struct {
 	ActiveRegion string   // ACTIVE_REGION: which of Regions is active in a new journal
 	FailoverMode FailoverMode
 
+	FailoverHoldDown time.Duration // FAILOVER_HOLD_DOWN: after a promotion, no other by itself for as long
+	HealthInterval   time.Duration // HEALTH_INTERVAL: between two probes of a region
+	HealthTimeout    time.Duration // HEALTH_TIMEOUT: of a probe
+	HealthFailures   int           // HEALTH_FAILURES: in a row that make a region down
+	HealthRecoveries int           // HEALTH_RECOVERIES: successes in a row that make it up again
+	MarkInterval     time.Duration // MARK_INTERVAL: between two marks of a region, and two audit checkpoints
+
 	PresignExpires time.Duration // PRESIGN_EXPIRES: whole seconds, 1 s to 7 days
 
 	AdminToken string  `json:"-"` // ADMIN_TOKEN: opens everything; empty means none, which only a loopback listener may have

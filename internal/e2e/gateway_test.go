@@ -38,7 +38,7 @@ type process struct {
 
 // quick are the settings of most tests: short windows, a log that explains a failure.
 var quick = []string{
-	"DOUBT_WINDOW=1s", "REGION_TIMEOUT=2s", "DRAIN_TIMEOUT=3s", "LOG_FORMAT=text", "LOG_LEVEL=debug",
+	"DOUBT_WINDOW=1s", "REGION_TIMEOUT=2s", "DRAIN_TIMEOUT=3s", "LOG_FORMAT=text", "LOG_LEVEL=debug", "FAILOVER_MODE=manual",
 }
 
 // newGateway makes an empty folder. Whatever runs there at the end of the test is
@@ -69,7 +69,17 @@ func start(t *testing.T, env ...string) *gateway {
 // returns once it serves.
 func (g *gateway) start(t *testing.T, env ...string) {
 	t.Helper()
-	p := g.launch(t, []string{"serve"}, env...)
+	g.await(t, g.launch(t, []string{"serve"}, env...))
+}
+
+// serve is start with arguments of the command.
+func (g *gateway) serve(t *testing.T, args ...string) {
+	t.Helper()
+	g.await(t, g.launch(t, append([]string{"serve"}, args...)))
+}
+
+func (g *gateway) await(t *testing.T, p *process) {
+	t.Helper()
 	g.process = p
 	g.url = ""
 	eventually(t, "the gateway serves", func() bool {

@@ -14,4 +14,10 @@ const (
 	AfterCommit = "after-commit"
 	// AfterCopy: a replica has the copy, the journal does not know.
 	AfterCopy = "after-copy"
+	// AfterLoserCopied: a conflict's loser is copied, the journal does not know.
+	AfterLoserCopied = "after-loser-copied"
+	// BeforePromotion: writes are held back, the journal has the old epoch.
+	BeforePromotion = "before-promotion"
+	// AfterPromotion: the journal has the new epoch, nobody serves it.
+	AfterPromotion = "after-promotion"
 )

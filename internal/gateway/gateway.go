@@ -34,6 +34,8 @@ type Journal interface {
 	journal.Writes
 	journal.Index
 	Request(ctx context.Context, bucket, key, region string, v journal.Version) (bool, error)
+	Conflict(ctx context.Context, id int64) (journal.Conflict, error)
+	Resolve(ctx context.Context, id int64, r journal.Resolution) error
 }
 
 // Config describes a gateway.
@@ -75,22 +77,17 @@ type Config struct {
 type Gateway struct {
 	Config
 	regions map[string]*region.Region
-	names   []string
 	view    atomic.Pointer[view]
-	dirty   *dirtySet
-	seen    *versionCache
-	spool   *spool
-	orphans orphans
-	// writing is held for reading by each write, from its beginning to its end.
-	writing  sync.RWMutex
+	// viewing is held by whoever replaces the view.
+	viewing sync.Mutex
+	// coming is the dirty set of an epoch that is about to be served, else nil.
+	coming   atomic.Pointer[dirtySet]
+	seen     *versionCache
+	spool    *spool
+	orphans  orphans
+	flights  flights
 	stopping context.Context
 	stop     context.CancelFunc
-}
-
-// view is what every request needs to know at its start; it is replaced whole.
-type view struct {
-	journal.State
-	compared map[string]bool
 }
 
 // New returns a gateway. The caller loads the dirty set (LoadDirty) before it serves.
@@ -111,55 +108,20 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Unsettled = func(string) {}
 	}
 	g := &Gateway{
-		Config: cfg, regions: make(map[string]*region.Region), dirty: newDirtySet(), seen: newVersionCache(),
+		Config: cfg, regions: make(map[string]*region.Region), seen: newVersionCache(),
 		spool: newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
 	}
 	g.stopping, g.stop = context.WithCancel(context.Background())
+	var names []string
 	for _, r := range cfg.Regions {
 		g.regions[r.Name()] = r
-		g.names = append(g.names, r.Name())
+		names = append(names, r.Name())
 	}
 	if g.regions[cfg.State.Active] == nil {
 		return nil, errors.New("gateway: the active is not among the regions")
 	}
-	g.view.Store(&view{State: cfg.State})
+	g.view.Store(newView(cfg.State, names))
 	return g, nil
-}
-
-// SetCompared tells which regions' buckets were compared; reads of keys that the
-// index does not know depend on it.
-func (g *Gateway) SetCompared(regions []string) {
-	v := &view{State: g.view.Load().State, compared: make(map[string]bool)}
-	for _, r := range regions {
-		v.compared[r] = true
-	}
-	g.view.Store(v)
-}
-
-// Distrust has every read of the key ask the index until that says that the active
-// holds the acknowledged version.
-func (g *Gateway) Distrust(key string) { g.dirty.mark(key) }
-
-// dirtyPage is how many rows LoadDirty reads at once.
-const dirtyPage = 1000
-
-// LoadDirty fills the dirty set from the index. Until it has returned nil, no read
-// may be served: an older version could be answered in silence.
-func (g *Gateway) LoadDirty(ctx context.Context) error {
-	after := ""
-	for {
-		rows, err := g.Journal.Differing(ctx, g.Bucket, g.view.Load().Active, after, "", dirtyPage)
-		if err != nil {
-			return err
-		}
-		for _, o := range rows {
-			g.dirty.mark(o.Key)
-			after = o.Key
-		}
-		if len(rows) < dirtyPage {
-			return nil
-		}
-	}
 }
 
 // checkKey refuses what no client may touch.
@@ -177,8 +139,9 @@ func checkKey(key string) error {
 // is, in doubt at worst; every later one is refused. After it no write of a client's is on its
 // way to a region. Call it once.
 func (g *Gateway) Stop() {
+	g.flights.close()
 	g.stop()
-	g.writing.Lock() // for good
+	_ = g.flights.wait(context.Background())
 }
 
 // orphans are intents whose end the journal could not be told; they must not stay

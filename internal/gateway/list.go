@@ -67,7 +67,7 @@ func (g *Gateway) List(ctx context.Context, in ListInput) (*Listing, error) {
 	in.AllowStale = in.AllowStale || g.AllowStaleReads
 	v := g.view.Load()
 	var failed error
-	for _, name := range append([]string{v.Active}, slices.DeleteFunc(slices.Clone(g.names), func(n string) bool { return n == v.Active })...) {
+	for _, name := range append([]string{v.Active}, slices.DeleteFunc(slices.Clone(v.names), func(n string) bool { return n == v.Active })...) {
 		l := &lister{g: g, in: in, view: v, source: g.regions[name], certain: true}
 		page, err := l.page(ctx, string(after))
 		if region.IsDown(err) {
@@ -209,7 +209,7 @@ func (l *lister) differing(ctx context.Context, after string) (rows []*journal.O
 	// The rows end below a common prefix. Whether that is there is for all of its keys to
 	// say, but for one that is there for certain.
 	for range maxPages {
-		if slices.ContainsFunc(rows, func(o *journal.Object) bool { return isAcknowledged(o) && strings.HasPrefix(o.Key, through) }) {
+		if slices.ContainsFunc(rows, func(o *journal.Object) bool { return l.isAcknowledged(o) && strings.HasPrefix(o.Key, through) }) {
 			return rows, through, nil
 		}
 		rest, err := l.readRows(ctx, last, through+maxSuffix, maxCorrections)
@@ -232,7 +232,15 @@ func (l *lister) readRows(ctx context.Context, from, upTo string, limit int) ([]
 }
 
 // isAcknowledged reports whether the index alone says that the key is there.
-func isAcknowledged(o *journal.Object) bool { return !o.Contested() && !o.Deleted }
+func (l *lister) isAcknowledged(o *journal.Object) bool {
+	return !l.isContested(o) && !o.Deleted && !o.Version.IsZero()
+}
+
+// isContested reports whether only the active can say what the key is. Where that is not known
+// to hold the acknowledged version, what it lists may be older.
+func (l *lister) isContested(o *journal.Object) bool {
+	return o.Contested(l.view.Active) && !o.IsBehind(l.view.Active)
+}
 
 // correct puts right what a region's page shows, with the rows of the entries on it.
 func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObject, rows []*journal.Object, isOnPage func(string) bool) error {
@@ -241,7 +249,7 @@ func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObj
 		name, belowPrefix := l.entry(o.Key)
 		switch {
 		case !strings.HasPrefix(o.Key, l.in.Prefix) || !isOnPage(name):
-		case o.Contested():
+		case l.isContested(o):
 			// What the active shows is what there is; a replica cannot know.
 			l.certain = l.certain && l.source.Name() == l.view.Active
 		case o.Deleted && !belowPrefix:
@@ -269,7 +277,7 @@ func (l *lister) dropEmpty(ctx context.Context, found map[string]*region.ListedO
 		}
 	}
 	for _, o := range rows {
-		if name, _ := l.entry(o.Key); isAcknowledged(o) {
+		if name, _ := l.entry(o.Key); l.isAcknowledged(o) {
 			delete(thinned, name)
 		}
 	}

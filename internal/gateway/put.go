@@ -38,6 +38,13 @@ const (
 // the active has it, and the journal has it on disk. Memory does not grow with the object.
 // An error is an *s3op.Error; one that is not Unavailable says that nothing was written.
 func (g *Gateway) Put(ctx context.Context, key string, in PutInput) (Result, error) {
+	if err := checkKey(key); err != nil {
+		return Result{}, err
+	}
+	return g.put(ctx, key, in)
+}
+
+func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, error) {
 	if in.Size > g.MaxObjectBytes {
 		return Result{}, tooLarge(g.MaxObjectBytes)
 	}
@@ -98,6 +105,13 @@ func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 // key that is not there is no error. The header may hold If-Match: an ETag, or "*" for
 // any object; what is not a condition is left out.
 func (g *Gateway) Delete(ctx context.Context, key string, h http.Header) (Result, error) {
+	if err := checkKey(key); err != nil {
+		return Result{}, err
+	}
+	return g.delete(ctx, key, h)
+}
+
+func (g *Gateway) delete(ctx context.Context, key string, h http.Header) (Result, error) {
 	ifMatch, err := deleteCondition(h)
 	if err != nil {
 		return Result{}, err

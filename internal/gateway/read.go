@@ -89,6 +89,10 @@ func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, er
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
+	return g.read(ctx, key, in)
+}
+
+func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, error) {
 	header := make(http.Header)
 	for _, name := range readHeaders {
 		if values := in.Header[name]; len(values) > 0 {
@@ -111,8 +115,8 @@ func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, er
 }
 
 func (r *reader) read(ctx context.Context) (*Read, error) {
-	r.mark, r.dirty = r.g.dirty.has(r.key)
-	if r.in.PreferReplica || r.dirty || !r.view.compared[r.view.Active] {
+	r.mark, r.dirty = r.view.dirty.has(r.key)
+	if r.in.PreferReplica || r.dirty || r.view.regressed[r.view.Active] || !r.view.compared[r.view.Active] {
 		if err := r.ask(ctx); err != nil {
 			return r.withoutIndex(ctx, err)
 		}
@@ -143,7 +147,7 @@ func (r *reader) readSettled(ctx context.Context) (*Read, error) {
 // withoutIndex: reads of the active go on without the index, for keys that it need
 // not be asked about; of the others nobody knows how fresh an answer is.
 func (r *reader) withoutIndex(ctx context.Context, err error) (*Read, error) {
-	if r.dirty {
+	if r.dirty || r.view.regressed[r.view.Active] {
 		return nil, unavailable(r.view.Active, "the index cannot say whether the key there is the acknowledged version", err)
 	}
 	answer, err := r.from(ctx, r.view.Active)
@@ -177,8 +181,8 @@ func (r *reader) ask(ctx context.Context) error {
 		return err
 	}
 	r.object, r.asked = o, true
-	if r.dirty && (o == nil || r.g.isClean(o)) {
-		r.g.dirty.clear(r.key, r.mark)
+	if r.dirty && (o == nil || isClean(o, r.view.Active)) {
+		r.view.dirty.clear(r.key, r.mark)
 		r.dirty = false
 	}
 	return nil
@@ -193,7 +197,7 @@ func (g *Gateway) lookup(ctx context.Context, key string) (*journal.Object, erro
 	if err != nil {
 		return nil, s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
 	}
-	if !o.Contested() && !o.Deleted {
+	if !o.Contested(g.view.Load().Active) && !o.Deleted {
 		g.seen.put(key, o.ETag, o.Version)
 	}
 	return o, nil
@@ -201,16 +205,18 @@ func (g *Gateway) lookup(ctx context.Context, key string) (*journal.Object, erro
 
 // isClean reports whether the active holds the acknowledged version, and no write
 // is under way.
-func (g *Gateway) isClean(o *journal.Object) bool {
-	return !o.Contested() && len(o.Intents) == 0 && o.Copy(g.view.Load().Active).State == journal.Current
+func isClean(o *journal.Object, active string) bool {
+	isOpen := slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Region == active })
+	return !o.Contested(active) && !isOpen && o.Copy(active).State == journal.Current
 }
 
 // follow asks the plan's candidates in turn.
 func (r *reader) follow(ctx context.Context) (*Read, error) {
 	plan := route.Read(route.Input{
-		Active: r.view.Active, Regions: r.g.names, Object: r.object,
+		Active: r.view.Active, Regions: r.view.names, Object: r.object, Uncompared: r.view.Uncompared,
 		Compared:      func(name string) bool { return r.view.compared[name] },
-		PreferReplica: r.in.PreferReplica, AllowStale: r.in.AllowStale, Distrusted: r.dirty,
+		PreferReplica: r.in.PreferReplica, AllowStale: r.in.AllowStale, Regressed: r.view.regressed[r.view.Active],
+		Distrusted: r.dirty || r.view.regressed[r.view.Active],
 	})
 	for _, c := range plan.Candidates {
 		if c.Region == r.view.Active {
@@ -225,6 +231,9 @@ func (r *reader) follow(ctx context.Context) (*Read, error) {
 		if err == nil {
 			if answer, ok := r.accept(c, answer); ok {
 				return answer, nil
+			}
+			if r.object != nil && r.object.Deleted && !r.moved {
+				return nil, noSuchKey() // what it shows is older than the delete
 			}
 			continue
 		}
@@ -249,8 +258,9 @@ func (r *reader) follow(ctx context.Context) (*Read, error) {
 // another version than the plan asked for.
 func (r *reader) accept(c route.Candidate, answer *Read) (*Read, bool) {
 	etag := answer.ETag()
-	if c.ETag != "" && etag != c.ETag {
-		r.moved = true
+	hasMoved := c.ETag != "" && etag != c.ETag
+	if hasMoved || slices.Contains(c.Older, etag) {
+		r.moved = r.moved || hasMoved
 		if answer.Body != nil {
 			_ = answer.Body.Close()
 		}
@@ -279,10 +289,13 @@ func (r *reader) accept(c route.Candidate, answer *Read) (*Read, bool) {
 // the plan asked for.
 func (r *reader) judged(c route.Candidate, err error) bool {
 	e, ok := errors.AsType[*region.Error](err)
-	if !ok || c.ETag == "" {
+	if !ok || c.ETag == "" && len(c.Older) == 0 {
 		return ok
 	}
 	etag := s3op.TrimETag(e.Header.Get("Etag"))
+	if c.ETag == "" {
+		return etag != "" && !slices.Contains(c.Older, etag)
+	}
 	if etag == "" || etag == c.ETag {
 		return true
 	}
@@ -300,7 +313,7 @@ func (r *reader) missing(ctx context.Context, c route.Candidate) {
 	switch {
 	case err != nil:
 		return
-	case o == nil || o.Version != r.object.Version || o.Contested() != r.object.Contested():
+	case o == nil || o.Version != r.object.Version || o.Contested(r.view.Active) != r.object.Contested(r.view.Active):
 		r.moved = true
 	default:
 		r.g.markMissing(ctx, o, c.Region)
@@ -310,7 +323,7 @@ func (r *reader) missing(ctx context.Context, c route.Candidate) {
 func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name string) {
 	mark := func() {
 		if name == g.view.Load().Active {
-			g.dirty.mark(o.Key)
+			g.Distrust(o.Key)
 		}
 	}
 	mark()
@@ -327,6 +340,12 @@ func (r *reader) verdict(plan route.Plan) error {
 	case plan.Otherwise == route.NotYetReplicated:
 		return notYetReplicated(plan.Behind, plan.Since,
 			"no region that answers is known to hold the acknowledged version; try again, or allow an older one with X-Tandem-Allow-Stale: true")
+	}
+	if r.view.Uncompared && r.activeDown == nil && r.object == nil {
+		return &s3op.Error{
+			Kind: s3op.Unavailable, Code: "NotCompared", Region: r.view.Active,
+			Message: "region " + r.view.Active + " was promoted by force and its bucket was never compared, so whether the key exists is not known",
+		}
 	}
 	return unavailable(r.view.Active, "it did not answer, and no other region can say whether the key exists", r.activeDown)
 }
@@ -373,9 +392,9 @@ func (r *reader) repair(ctx context.Context, answer *Read) RepairState {
 	if !isAcknowledged || answer.Region == r.view.Active || r.activeDown == nil && !r.activeMissing && !r.activeBehind() {
 		return RepairNone
 	}
-	r.g.dirty.mark(r.key)
+	r.g.Distrust(r.key)
 	queued, err := r.g.Journal.Request(ctx, r.g.Bucket, r.key, r.view.Active, r.object.Version)
-	r.g.dirty.mark(r.key) // as in markMissing
+	r.g.Distrust(r.key) // as in markMissing
 	if err != nil {
 		r.g.Logger.WarnContext(ctx, "repair not queued", "region", r.view.Active, "err", err)
 	}
@@ -458,13 +477,13 @@ func (b *resumedBody) resume() bool {
 		return false
 	}
 	o, err := b.g.lookup(b.ctx, b.key)
-	if err != nil || o == nil || o.Deleted || o.Contested() {
+	if err != nil || o == nil || o.Deleted || o.Contested(b.g.view.Load().Active) {
 		return false
 	}
 	if o.Copy(b.tried[0]).ETag != b.etag || o.Copy(b.tried[0]).Version != o.Version {
 		return false // what was being sent is no longer the acknowledged version
 	}
-	for _, name := range b.g.names {
+	for _, name := range b.g.view.Load().names {
 		c := o.Copy(name)
 		if slices.Contains(b.tried, name) || c.State != journal.Current {
 			continue
@@ -491,10 +510,13 @@ func (b *resumedBody) resume() bool {
 }
 
 // Regions are the names of the regions, in the configured order.
-func (g *Gateway) Regions() []string { return slices.Clone(g.names) }
+func (g *Gateway) Regions() []string { return slices.Clone(g.view.Load().names) }
 
 // State is the present epoch.
 func (g *Gateway) State() journal.State { return g.view.Load().State }
 
 // ComparedRegions are the regions whose bucket was compared.
 func (g *Gateway) ComparedRegions() map[string]bool { return maps.Clone(g.view.Load().compared) }
+
+// RegressedRegions are the regions that came back older than they were.
+func (g *Gateway) RegressedRegions() map[string]bool { return maps.Clone(g.view.Load().regressed) }

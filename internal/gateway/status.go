@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"time"
 
 	"github.com/gnew/tandem/internal/journal"
 )
@@ -28,8 +27,9 @@ func (g *Gateway) Status(ctx context.Context, key string) (*KeyStatus, error) {
 	if o == nil {
 		return nil, noSuchKey()
 	}
-	copies := make([]journal.Copy, len(g.names))
-	for i, name := range g.names {
+	names := g.view.Load().names
+	copies := make([]journal.Copy, len(names))
+	for i, name := range names {
 		copies[i] = o.Copy(name)
 	}
 	o.Copies = copies
@@ -43,46 +43,25 @@ type RegionStatus struct {
 	Bucket   string
 	IsActive bool
 	Compared bool
-	Lag      journal.Lag
+	// Regressed: it came back older than it was, and is being verified.
+	Regressed bool
+	Lag       journal.Lag
 }
 
 // RegionStatuses are in the configured order.
 func (g *Gateway) RegionStatuses(ctx context.Context) ([]RegionStatus, error) {
 	v := g.view.Load()
-	statuses := make([]RegionStatus, len(g.names))
-	for i, name := range g.names {
+	statuses := make([]RegionStatus, len(v.names))
+	for i, name := range v.names {
 		lag, err := g.Journal.Lag(ctx, g.Bucket, name)
 		if err != nil {
 			return nil, err
 		}
 		r := g.regions[name]
 		statuses[i] = RegionStatus{
-			Name: name, Endpoint: r.Endpoint(), Bucket: r.Bucket(), IsActive: name == v.Active, Compared: v.compared[name], Lag: lag,
+			Name: name, Endpoint: r.Endpoint(), Bucket: r.Bucket(), IsActive: name == v.Active, Compared: v.compared[name],
+			Regressed: v.regressed[name], Lag: lag,
 		}
 	}
 	return statuses, nil
-}
-
-// probeTimeout bounds the question whether a region answers.
-const probeTimeout = 2 * time.Second
-
-// Probe asks every region for its bucket, at once, and returns why one does not
-// answer, nil where it does.
-func (g *Gateway) Probe(ctx context.Context) map[string]error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	type result struct {
-		name string
-		err  error
-	}
-	results := make(chan result, len(g.names))
-	for _, name := range g.names {
-		go func() { results <- result{name, g.regions[name].CheckBucket(ctx)} }()
-	}
-	answers := make(map[string]error, len(g.names))
-	for range g.names {
-		r := <-results
-		answers[r.name] = r.err
-	}
-	return answers
 }

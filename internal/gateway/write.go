@@ -39,7 +39,7 @@ type write struct {
 	g         *Gateway
 	key       string
 	operation journal.Operation
-	epoch     journal.State
+	view      *view
 	active    *region.Region
 	// timeout is the region's, for its answer.
 	timeout time.Duration
@@ -48,8 +48,9 @@ type write struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// stop and stay end what waits for the client's leaving and for the gateway's stopping.
-	stop, stay func() bool
+	// stop, stay and keep end what waits for the client's leaving, for the gateway's stopping
+	// and for another epoch.
+	stop, stay, keep func() bool
 
 	mu struct {
 		sync.Mutex
@@ -67,20 +68,21 @@ type write struct {
 // the end of the body is let go: from then on the region's answer is waited for whatever the
 // client does, since it decides what is true.
 func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (*write, error) {
-	if err := checkKey(key); err != nil {
-		return nil, err
-	}
 	if err := g.AdmitWrite(); err != nil {
 		return nil, err
 	}
-	if !g.writing.TryRLock() {
-		return nil, s3op.NewError(s3op.Unavailable, "ServiceUnavailable", "the gateway is stopping; nothing was written")
+	if err := g.flights.enter(ctx); err != nil {
+		return nil, s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the gateway is stopping or another region is being promoted; nothing was written", err)
 	}
-	epoch := g.view.Load().State
-	w := &write{g: g, key: key, operation: op, epoch: epoch, active: g.regions[epoch.Active], timeout: g.AnswerTimeout}
+	v := g.view.Load()
+	w := &write{g: g, key: key, operation: op, view: v, active: g.regions[v.Active], timeout: g.AnswerTimeout}
 	if err := w.active.CheckKey(key); err != nil {
-		g.writing.RUnlock()
+		g.flights.leave()
 		return nil, region.ToClient(err)
+	}
+	if err := w.active.Admit(); err != nil {
+		g.flights.leave()
+		return nil, unavailable(v.Active, "it is down, and no other region has become active; nothing was written", err)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	w.stop = context.AfterFunc(ctx, func() {
@@ -91,6 +93,7 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 		}
 	})
 	w.stay = context.AfterFunc(g.stopping, func() { w.cancel(errStopping) })
+	w.keep = context.AfterFunc(v.ended, func() { w.cancel(errPromoted) })
 	return w, nil
 }
 
@@ -99,20 +102,21 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 // yet land there. Other writes under way do not matter: they go to the same region, and that
 // judges between them.
 func (g *Gateway) requireSettled(ctx context.Context, key string) error {
-	mark, dirty := g.dirty.has(key)
-	if !dirty {
+	v := g.view.Load()
+	mark, dirty := v.dirty.has(key)
+	if !dirty && !v.regressed[v.Active] {
 		return nil
 	}
 	o, err := g.lookup(ctx, key)
 	if err != nil {
 		return err
 	}
-	if o == nil || g.isClean(o) {
-		g.dirty.clear(key, mark)
+	active := v.Active
+	if o == nil || isClean(o, active) {
+		v.dirty.clear(key, mark)
 		return nil
 	}
-	active := g.view.Load().Active
-	if slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.InDoubt }) {
+	if slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.InDoubt && i.Region == active }) {
 		return unavailable(active, "an earlier write of the key has no answer and may yet be applied, so a condition on it cannot be judged", nil)
 	}
 	if o.Version.IsZero() || o.Copy(active).State == journal.Current {
@@ -136,9 +140,9 @@ func (w *write) open() error {
 	failpoint.Hit(failpoint.BeforeIntent)
 	now := time.Now()
 	deadline := now.Add(w.timeout)
-	w.mu.mark, w.mu.wasDirty = w.g.dirty.mark(w.key)
+	w.mu.mark, w.mu.wasDirty = w.view.dirty.mark(w.key)
 	id, err := w.g.Journal.Open(w.ctx, journal.Intent{
-		Bucket: w.g.Bucket, Key: w.key, Region: w.active.Name(), Operation: w.operation, Epoch: w.epoch.Epoch,
+		Bucket: w.g.Bucket, Key: w.key, Region: w.active.Name(), Operation: w.operation, Epoch: w.view.Epoch,
 		OpenedAt: now, DoubtUntil: deadline.Add(w.g.DoubtWindow),
 	})
 	w.mu.id = id
@@ -151,7 +155,7 @@ func (w *write) open() error {
 	}
 	// Again, now that the index would say so: a reader may have found the key clean
 	// before the intent was there.
-	w.mu.mark, _ = w.g.dirty.mark(w.key)
+	w.mu.mark, _ = w.view.dirty.mark(w.key)
 	failpoint.Hit(failpoint.AfterIntent)
 	if w.conditional {
 		// A write may have lost its answer since the body began.
@@ -160,7 +164,7 @@ func (w *write) open() error {
 			return err
 		}
 	}
-	if w.g.view.Load().Epoch != w.epoch.Epoch || !time.Now().Before(deadline) {
+	if w.g.view.Load().Epoch != w.view.Epoch || !time.Now().Before(deadline) {
 		w.abandon()
 		return journal.ErrEpoch
 	}
@@ -172,7 +176,7 @@ func (w *write) open() error {
 // notWritten takes back what open did in memory.
 func (w *write) notWritten() {
 	if !w.mu.wasDirty {
-		w.g.dirty.clear(w.key, w.mu.mark)
+		w.view.dirty.clear(w.key, w.mu.mark)
 	}
 }
 
@@ -193,7 +197,8 @@ func (w *write) end(written journal.Written, err error) (Result, error) {
 	w.mu.ended = true
 	w.stop()
 	w.stay()
-	defer w.g.writing.RUnlock()
+	w.keep()
+	defer w.g.flights.leave()
 	defer w.cancel(nil)
 	if w.mu.deadline != nil {
 		w.mu.deadline.Stop()
@@ -225,9 +230,9 @@ func (w *write) commit(written journal.Written) (Result, error) {
 	failpoint.Hit(failpoint.AfterCommit)
 	w.g.seen.put(w.key, written.ETag, committed.Version)
 	if committed.Settled {
-		w.g.dirty.clear(w.key, w.mu.mark)
+		w.view.dirty.clear(w.key, w.mu.mark)
 	} else {
-		w.g.dirty.mark(w.key)
+		w.view.dirty.mark(w.key)
 		w.g.Unsettled(w.key)
 	}
 	w.g.Committed()
@@ -236,7 +241,7 @@ func (w *write) commit(written journal.Written) (Result, error) {
 		Key: w.key, ETag: written.ETag, Size: written.Size, ContentType: written.ContentType,
 		Region: w.active.Name(), Version: committed.Version, Replication: make(map[string]journal.CopyState),
 	}
-	for _, name := range w.g.names {
+	for _, name := range w.view.names {
 		if name != w.active.Name() {
 			r.Replication[name] = journal.Pending
 		}
@@ -245,7 +250,7 @@ func (w *write) commit(written journal.Written) (Result, error) {
 }
 
 func (w *write) doubt() {
-	w.g.dirty.mark(w.key) // another write's end may have cleared it
+	w.view.dirty.mark(w.key) // another write's end may have cleared it
 	w.g.Metrics.written(string(w.operation), "in_doubt")
 	w.g.Logger.WarnContext(w.ctx, "write in doubt", "region", w.active.Name(), "op", w.operation)
 	if err := w.g.Journal.Doubt(context.WithoutCancel(w.ctx), w.mu.id, time.Time{}); err != nil {
@@ -260,6 +265,9 @@ func (w *write) refused(err error) error {
 	w.g.Metrics.written(string(w.operation), "refused")
 	if _, ok := errors.AsType[*s3op.Error](err); ok && s3op.KindOf(err) != s3op.Internal {
 		return err
+	}
+	if errors.Is(err, journal.ErrLoser) {
+		return unavailable(w.active.Name(), "it holds an older write of this key that is to be kept as a conflict first; nothing was written", err)
 	}
 	if errors.Is(err, journal.ErrRepairing) {
 		return unavailable(w.active.Name(), "an older object of this key is being removed or replaced there; nothing was written", err)

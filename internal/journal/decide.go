@@ -2,7 +2,8 @@ package journal
 
 import "slices"
 
-// Decision is what Settle does with a key.
+// Decision is what Settle does with a key. What is said of the active is true, in DecideDemoted,
+// of the region that was read.
 type Decision string
 
 // The decisions.
@@ -46,7 +47,8 @@ const (
 //     over the tombstone.)
 func Decide(o *Object, seen Observation, compared bool) Decision {
 	k := known{Object: o, seen: seen, held: o.Copy(seen.Region), hasRow: !o.Version.IsZero(), compared: compared}
-	deleteSeen := o.DeleteSeen
+	k.unsettled = o.Unsettled && o.LastRegion == seen.Region
+	deleteSeen := k.unsettled && o.DeleteSeen
 	windowOpen := false
 	for _, i := range o.Intents {
 		if i.Region != seen.Region {
@@ -66,7 +68,7 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 	if windowOpen {
 		return k.decideEarly()
 	}
-	explained := len(k.clients) > 0 || o.Unsettled
+	explained := len(k.clients) > 0 || k.unsettled
 	switch {
 	case k.isAsBefore(), k.isRestored() && !k.matches():
 		return Rewrite
@@ -94,6 +96,7 @@ type known struct {
 	seen             Observation
 	held             Copy // what the active was last known to hold
 	hasRow, compared bool
+	unsettled        bool // in the active
 	clients, repairs []Intent
 }
 
@@ -127,7 +130,7 @@ func (k *known) isRestored() bool {
 // answered; the first is closed by what the second brought; the key is deleted; the first
 // lands: the deleted object is back.)
 func (k *known) decideEarly() Decision {
-	if len(k.clients) != 1 || len(k.repairs) > 0 || k.Unsettled {
+	if len(k.clients) != 1 || len(k.repairs) > 0 || k.unsettled {
 		return Wait
 	}
 	if isKnown := k.held.State == Current || !k.hasRow && k.compared; !isKnown {

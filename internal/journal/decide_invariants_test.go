@@ -39,7 +39,7 @@ func every(yield func(situation) bool) {
 	for _, o := range []journal.Object{row("row"), row("")} {
 		for _, o := range []journal.Object{
 			o, behind(o, journal.Pending, "old"), behind(o, journal.Pending, ""), behind(o, journal.Pending, "row"),
-			behind(o, journal.Missing, ""), behind(o, journal.Unreplicable, "old"), {Version: o.Version, ETag: o.ETag, Deleted: o.Deleted},
+			behind(o, journal.Missing, ""), behind(o, journal.Unreplicable, "old"), {Version: o.Version, ETag: o.ETag, Deleted: o.Deleted, LastRegion: here},
 		} {
 			objects = append(objects, o, unsettled(o, false), unsettled(o, true))
 		}

@@ -46,7 +46,7 @@ func elsewhere(i journal.Intent) journal.Intent {
 func row(etag string, intents ...journal.Intent) journal.Object {
 	v := journal.Version{Epoch: 1, Sequence: 9}
 	return journal.Object{
-		Version: v, ETag: etag, Deleted: etag == "", Intents: intents,
+		Version: v, ETag: etag, Deleted: etag == "", LastRegion: here, Intents: intents,
 		Copies: []journal.Copy{{Region: here, State: journal.Current, Version: v, ETag: etag}},
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/gnew/tandem/internal/audit"
 )
 
 // The errors that callers tell apart, by identity.
@@ -18,6 +20,10 @@ var (
 	ErrRepairing = errors.New("the key is being repaired")
 	// ErrNoIntent: the intent is gone; Settle has closed it.
 	ErrNoIntent = errors.New("no such intent")
+	// ErrRegion: the region is not one of which that can be done.
+	ErrRegion = errors.New("not a region of which this can be done")
+	// ErrLoser: the active holds a conflict's loser of the key, which is to be kept first.
+	ErrLoser = errors.New("an older write of the key is to be kept first")
 	// ErrClaim: the claim was taken over or the copy is no longer claimed.
 	ErrClaim = errors.New("the claim is no longer held")
 	// ErrUnavailable: the store cannot take writes; nothing was written.
@@ -32,6 +38,10 @@ type Journal interface {
 	Writes
 	Index
 	Queue
+	Failovers
+	Conflicts
+	Marks
+	Audit
 	// Close waits for what was taken up, and lets go of the store.
 	Close() error
 }
@@ -44,7 +54,7 @@ type Epochs interface {
 	BeginEpoch(ctx context.Context, after int64, region string) (State, error)
 	// Attach makes the regions known for the bucket. Every key without a copy row
 	// for one of them gets a pending one, so that a region added later is filled with
-	// what the index knows.
+	// what the index knows. A region that was taken out stays out.
 	Attach(ctx context.Context, bucket string, regions []string) error
 	// Compared lists the regions whose bucket was compared: the index knows of
 	// every key there.
@@ -61,6 +71,7 @@ type Writes interface {
 	// at i.Restores or is Contested. ErrRepairing for a write of an object where a repair that
 	// Displaces one may still land. (A tombstone is to displace the object with an ETag; the
 	// same bytes are written again and acknowledged; the repair's delete finds that ETag.)
+	// ErrLoser for a client's write of a key of which the region holds a loser.
 	// With ErrUnknown it returns the id all the same: the intent may be there and is to be
 	// abandoned. No id is given twice.
 	Open(ctx context.Context, i Intent) (int64, error)
@@ -69,7 +80,7 @@ type Writes interface {
 	// and the intent is gone, all or nothing. A Repair makes no new version and leaves the
 	// copy to its worker; where a write overlapped it, its intent stays, in doubt, so that
 	// Settle knows what it brought. ErrEpoch as for Open: then the intent is in doubt.
-	// ErrNoIntent where Settle closed it first.
+	// ErrNoIntent where Settle closed it first, or a promotion made the Repair a late copy.
 	Commit(ctx context.Context, id int64, w Written) (Committed, error)
 	// Abandon closes an intent whose write was certainly not applied. Nothing where
 	// it is gone.
@@ -78,13 +89,18 @@ type Writes interface {
 	// until, where that is not zero and earlier than the intent's DoubtUntil. Nothing where
 	// it is gone.
 	Doubt(ctx context.Context, id int64, until time.Time) error
-	// Settle applies what was seen in the active to a key, by the rules of Decide.
-	// A key on which a write was begun or committed since is left as it is, and so are the
-	// intents of other regions: what the active holds says nothing of them.
+	// Settle applies what was seen in a region to a key: by the rules of Decide in the
+	// active, or of DecideRegressed where that is regressed, and of DecideDemoted elsewhere and
+	// where the key IsReturned. A key on which a write was begun there, or in the active
+	// committed, since is left as it is, and so are the intents of other regions: what one holds
+	// says nothing of them. ErrEpoch where the observation is of another epoch. An acknowledged
+	// write that was displaced by an older one which landed late becomes a conflict, where
+	// another region still has it; what is found by DecideDemoted takes its intents' epoch, and
+	// is the key's version or a conflict's loser.
 	Settle(ctx context.Context, o Observation) (Decision, error)
 	// MarkMissing records that a region answered that it does not hold the key's
 	// version v, although its copy is current: the active's is Missing, another's in the
-	// queue. Nothing where the key has moved on or is Contested.
+	// queue. Nothing where the key has moved on, is Contested, or IsUnsettledIn the region.
 	MarkMissing(ctx context.Context, bucket, key, region string, v Version) error
 }
 
@@ -98,10 +114,19 @@ type Index interface {
 	// bound. Copies are filled in.
 	Differing(ctx context.Context, bucket, region, after, upTo string, limit int) ([]*Object, error)
 	// Unsettled returns, in byte order, up to limit rows with after < key that Settle
-	// is to close: unsettled rows, and keys with intents in doubt in the active.
+	// is to close: unsettled rows, and keys with intents in doubt.
 	Unsettled(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
 	// Lag is computed from the rows that the workers use.
 	Lag(ctx context.Context, bucket, region string) (Lag, error)
+}
+
+// Audit is the chain of what happened. Whatever changes a key, repairs one, promotes or
+// is done by an operator adds its entry in its own transaction.
+type Audit interface {
+	// AuditHead is the number of entries and the hash of the last.
+	AuditHead(ctx context.Context) (size int64, head audit.Hash, err error)
+	// AuditEntries returns up to limit entries with after < index.
+	AuditEntries(ctx context.Context, after int64, limit int) ([]audit.Linked, error)
 }
 
 // Queue is the pending copies as work to be done.
@@ -131,6 +156,9 @@ type Queue interface {
 	// Unreplicable or Abandoned, or where no other region's copy is current: what may be
 	// the only copy is not given up for one that is to be made.
 	Request(ctx context.Context, bucket, key, region string, v Version) (bool, error)
+	// Hurry makes the pending copies of a region that have failed, and wait, due at once: what
+	// they failed for may be over.
+	Hurry(ctx context.Context, bucket, region string) error
 	// NextDue is when Claim has the next copy of the region to give; one that is
 	// claimed, when its lease is over. Zero where none waits.
 	NextDue(ctx context.Context, bucket, region string) (time.Time, error)

@@ -1,6 +1,9 @@
 package journal
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Operation is what an intent means to do to a key.
 type Operation string
@@ -24,6 +27,9 @@ type State struct {
 	Epoch   int64
 	Active  string
 	BeganAt time.Time
+	// Uncompared: the active was promoted by force, its bucket never compared, so that its
+	// 404 is no absence.
+	Uncompared bool
 }
 
 // Intent says that a write may be reaching a region.
@@ -41,7 +47,8 @@ type Intent struct {
 	DoubtUntil time.Time
 	// InDoubt is set once the request's outcome is unknown.
 	InDoubt bool
-	// Restores and RestoresETag are the version that a Repair writes back.
+	// Restores and RestoresETag are the version that a Repair writes back. Of a stand-in,
+	// Restores is the version for which it stands.
 	Restores     Version
 	RestoresETag string
 	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none.
@@ -50,6 +57,12 @@ type Intent struct {
 
 // isClients reports whether the intent is a client's write.
 func (i Intent) isClients() bool { return i.Operation != Repair }
+
+// IsStandIn reports whether the intent stands for acknowledged writes that overlapped in its
+// region before the key took a version in another one: which of them the region holds is to be
+// found out before anything is copied there. The store makes them; they are in doubt, and their
+// window is over.
+func (i Intent) IsStandIn() bool { return i.isClients() && !i.Restores.IsZero() }
 
 // Written is what a region answered to a write, or holds.
 type Written struct {
@@ -112,11 +125,12 @@ type Object struct {
 	ETag        string
 	Size        int64
 	ContentType string
-	// LastRegion is the active that took the last write.
+	// LastRegion is the active that took the last write, or the one in which the key is
+	// Unsettled since.
 	LastRegion           string
 	CreatedAt, UpdatedAt time.Time
-	// Unsettled: writes overlapped, or the active was found to hold something
-	// that no intent explains, and the active has not been read again since.
+	// Unsettled: writes overlapped in LastRegion, or it was found, as the active, to hold
+	// something that no intent explains, and has not been read again since.
 	Unsettled bool
 	// DeleteSeen: one of the writes that overlapped is a delete.
 	DeleteSeen bool
@@ -137,18 +151,53 @@ func (o *Object) Copy(region string) Copy {
 	return Copy{Region: region, State: Unknown}
 }
 
-// Contested reports whether a client's write of the key is under way or in doubt,
-// or the order of its last writes is not known: then only the active can answer for it.
-func (o *Object) Contested() bool {
-	if o.Unsettled {
+// Contested reports whether a client's write of the key is under way or in doubt in
+// the active, or the order of its last writes there is not known: then only the active can
+// answer for it. What is in doubt in another region was never acknowledged, and does not
+// touch what the key is.
+func (o *Object) Contested(active string) bool {
+	if o.Unsettled && o.LastRegion == active {
 		return true
 	}
+	return o.InDoubtIn(active)
+}
+
+// IsElsewhere reports whether another region than this holds the key's version.
+func (o *Object) IsElsewhere(region string) bool {
+	return slices.ContainsFunc(o.Copies, func(c Copy) bool { return c.Region != region && c.State == Current })
+}
+
+// InDoubtIn reports whether a client's write of the key is under way or in doubt in the
+// region.
+func (o *Object) InDoubtIn(region string) bool {
+	return slices.ContainsFunc(o.Intents, func(i Intent) bool { return i.Region == region && i.isClients() })
+}
+
+// IsBehind reports whether the region is not known to hold the key's acknowledged version.
+func (o *Object) IsBehind(region string) bool {
+	return !o.Version.IsZero() && o.Copy(region).State != Current
+}
+
+// OlderIn are the ETags of what a region that IsBehind may hold although it is older than the
+// key's version: what it was last known to hold, and what copies of ours without an answer
+// brought.
+func (o *Object) OlderIn(region string) []string {
+	var etags []string
+	if c := o.Copy(region); c.ETag != "" && c.Version != o.Version {
+		etags = append(etags, c.ETag)
+	}
 	for _, i := range o.Intents {
-		if i.isClients() {
-			return true
+		if i.Region == region && !i.isClients() && i.RestoresETag != "" && i.RestoresETag != o.ETag {
+			etags = append(etags, i.RestoresETag)
 		}
 	}
-	return false
+	return etags
+}
+
+// IsUnsettledIn reports whether the region may hold another of the key's writes than the
+// index says, and is to be read again.
+func (o *Object) IsUnsettledIn(region string) bool {
+	return o.Unsettled && o.LastRegion == region || o.InDoubtIn(region)
 }
 
 // Claim says which copies are to be claimed.
@@ -171,6 +220,11 @@ type Task struct {
 	Region string
 	Object Object
 	Late   []LateCopy
+	// Losers are the conflicts whose loser the region holds, and which is to be kept before
+	// anything else may be there.
+	Losers []Conflict
+	// Regressed: the region came back older, so whatever it holds of the key is no news.
+	Regressed bool
 }
 
 // Target is what is known of the key in the task's region.
@@ -196,12 +250,18 @@ type Failure struct {
 	Reason string
 	// State is Pending (the default), Unreplicable, or Missing.
 	State CopyState
+	// Held is the ETag of what the region holds instead, where State is Missing: what the next
+	// copy may overwrite. "" for nothing.
+	Held string
 	// NextTry is when a Pending copy is due again.
 	NextTry time.Time
 	// Late is set where the region may have applied the attempt, or may yet.
 	Late *LateCopy
-	// SourceChanged: the active was found to hold something else than the index
-	// says, so the key is to be settled before it is copied.
+	// Loser is the conflict whose loser could not be kept; 0 for none.
+	Loser int64
+	// SourceChanged: the present active was found to hold something else than the index
+	// says, so the key is to be settled there before it is copied. Of another region that is
+	// told by MarkMissing.
 	SourceChanged bool
 }
 
@@ -217,7 +277,7 @@ type Lag struct {
 	Unreplicable int64
 }
 
-// Observation is what the active was seen to hold of a key.
+// Observation is what a region was seen to hold of a key.
 type Observation struct {
 	Bucket, Key string
 	// Region is the region that was read, in this epoch.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -34,6 +35,30 @@ type Attacher struct {
 	// Compared is told which regions were compared, each time that changes.
 	Compared func(regions []string)
 	Logger   *slog.Logger
+
+	mu struct {
+		sync.Mutex
+		// uncompared keys of each region whose listing was gone through.
+		uncompared map[string]int64
+	}
+}
+
+// Uncompared is how many keys of a region the index does not know; known is false while they
+// are not counted.
+func (a *Attacher) Uncompared(region string) (keys int64, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	keys, known = a.mu.uncompared[region]
+	return keys, known
+}
+
+func (a *Attacher) count(region string, keys int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mu.uncompared == nil {
+		a.mu.uncompared = make(map[string]int64)
+	}
+	a.mu.uncompared[region] = keys
 }
 
 // Attach makes the regions known, so that every write from here on has a copy in
@@ -54,15 +79,23 @@ func (a *Attacher) Attach(ctx context.Context) error {
 	return nil
 }
 
-// retryInterval is how often a region that could not be compared is looked at again.
-const retryInterval = 15 * time.Second
+const (
+	// retryInterval is how often a region that could not be compared is looked at again.
+	retryInterval = 15 * time.Second
+	// underWayInterval is the same where only a write under way keeps it from being compared.
+	underWayInterval = time.Second
+)
 
 // Compare lists the regions that were not compared yet, and records those of which
 // the index knows every key. It ends when that is known of each, or with ctx: neither a
 // region nor a journal that fails for a while is a reason for the gateway to end.
 func (a *Attacher) Compare(ctx context.Context) error {
-	for a.pass(ctx) > 0 {
-		timer := time.NewTimer(retryInterval)
+	for {
+		open, again := a.pass(ctx)
+		if open == 0 {
+			return nil
+		}
+		timer := time.NewTimer(again)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -70,17 +103,17 @@ func (a *Attacher) Compare(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
-	return nil
 }
 
-// pass returns how many regions could not be compared. A replica counts only once the
+// pass returns how many regions could not be compared, and when to try again. A replica counts only once the
 // active does: an empty replica beside an active full of keys that the index does not know
 // is not a replica that lacks nothing.
-func (a *Attacher) pass(ctx context.Context) (open int) {
+func (a *Attacher) pass(ctx context.Context) (open int, again time.Duration) {
+	again = retryInterval
 	compared, err := a.Journal.Compared(ctx, a.Bucket)
 	if err != nil {
 		a.Logger.WarnContext(ctx, "the journal cannot say which regions were compared", "err", err)
-		return len(a.Regions)
+		return len(a.Regions), again
 	}
 	for i, r := range a.Regions {
 		if slices.Contains(compared, r.Name()) {
@@ -91,22 +124,39 @@ func (a *Attacher) pass(ctx context.Context) (open int) {
 		case err != nil:
 			a.Logger.WarnContext(ctx, "region cannot be compared yet", "region", r.Name(), "err", err)
 			open++
+			if errors.Is(err, errUnderWay) {
+				again = underWayInterval
+			}
 			if i == 0 {
-				return len(a.Regions)
+				return len(a.Regions), again
 			}
 		case known:
 			compared = append(compared, r.Name())
 			a.Compared(compared)
 			a.Logger.InfoContext(ctx, "region compared: the index knows of every key in it", "region", r.Name())
 		default:
-			a.Logger.WarnContext(ctx, "region holds objects that were never compared: they are served with freshness unknown, and are not replicated",
-				"region", r.Name())
+			keys, _ := a.Uncompared(r.Name())
+			a.Logger.WarnContext(ctx, fmt.Sprintf("%d keys never compared: they are served with freshness unknown, are not replicated, and keep this region from being promoted", keys),
+				"region", r.Name(), "keys", keys)
 			if i == 0 {
-				return 0
+				a.countOthers(ctx, compared)
+				return 0, again
 			}
 		}
 	}
-	return open
+	return open, again
+}
+
+// countOthers counts what the replicas have, where the active already cannot be compared.
+func (a *Attacher) countOthers(ctx context.Context, compared []string) {
+	for _, r := range a.Regions[1:] {
+		if slices.Contains(compared, r.Name()) {
+			continue
+		}
+		if _, err := a.knowsAll(ctx, r); err != nil {
+			a.Logger.WarnContext(ctx, "keys of a region cannot be counted", "region", r.Name(), "err", err)
+		}
+	}
 }
 
 // compare reports whether the index knows of every key in the region, and records it.
@@ -123,34 +173,36 @@ func (a *Attacher) compare(ctx context.Context, r *region.Region) (known bool, e
 // errUnderWay: a key in the region has no version yet.
 var errUnderWay = errors.New("the first write of a key is under way or in doubt")
 
-// knowsAll reports whether the index has a row for every key of the region's first
-// page of listing, and there is no second. A key that has only an intent is not known: what
-// the region holds may have been there before. Which it is, the end of the intent shows.
+// knowsAll reports whether the index has a row for every key of the region, and counts those
+// of which it has none. A key that has only an intent is not known: what the region holds may
+// have been there before. Which it is, the end of the intent shows.
 func (a *Attacher) knowsAll(ctx context.Context, r *region.Region) (bool, error) {
-	page, err := r.List(ctx, region.ListOptions{})
-	if err != nil {
-		return false, fmt.Errorf("list: %w", err)
-	}
-	if page.Truncated {
-		return false, nil
-	}
+	var unknown int64
 	isUnderWay := false
-	for _, o := range page.Objects {
-		if s3op.IsReserved(o.Key) {
-			continue
+	for after, more := "", true; more; {
+		page, err := r.List(ctx, region.ListOptions{StartAfter: after})
+		if err != nil {
+			return false, fmt.Errorf("list: %w", err)
 		}
-		row, err := a.Journal.Lookup(ctx, a.Bucket, o.Key)
-		switch {
-		case errors.Is(err, journal.ErrNotFound):
-			return false, nil
-		case err != nil:
-			return false, err
-		case row.Version.IsZero():
-			isUnderWay = true
+		for _, o := range page.Objects {
+			if after = o.Key; s3op.IsReserved(o.Key) {
+				continue
+			}
+			row, err := a.Journal.Lookup(ctx, a.Bucket, o.Key)
+			switch {
+			case errors.Is(err, journal.ErrNotFound):
+				unknown++
+			case err != nil:
+				return false, err
+			case row.Version.IsZero():
+				isUnderWay = true
+			}
 		}
+		more = page.Truncated && len(page.Objects) > 0
 	}
-	if isUnderWay {
+	a.count(r.Name(), unknown)
+	if unknown == 0 && isUnderWay {
 		return false, errUnderWay
 	}
-	return true, nil
+	return unknown == 0, nil
 }

@@ -128,6 +128,14 @@ func (g *rig) begin() (wait func()) {
 	}
 }
 
+func (g *rig) uncompared(region string) int64 {
+	keys, known := g.Uncompared(region)
+	if !known {
+		return -1
+	}
+	return keys
+}
+
 // want checks what was told, and what the journal will tell the next start.
 func (g *rig) want(regions ...string) {
 	g.t.Helper()
@@ -163,12 +171,20 @@ func TestRegionsOfWhichTheIndexKnowsEveryKeyAreCompared(t *testing.T) {
 		}, []string{"a", "b"}},
 		{"a past in the replica", func(g *rig) { g.b.Put(bucket, "past", nil) }, []string{"a"}},
 		{"a past in the active: the empty replica lacks it", func(g *rig) { g.a.Put(bucket, "past", nil) }, nil},
-		{"more keys than were looked up", func(g *rig) {
+		{"more keys than one page lists", func(g *rig) {
 			var writers sync.WaitGroup
 			for i := range region.MaxListKeys + 1 {
 				writers.Go(func() { g.put(fmt.Sprint(i)) })
 			}
 			writers.Wait()
+		}, []string{"a", "b"}},
+		{"a key unknown on the second page", func(g *rig) {
+			for i := range region.MaxListKeys + 1 {
+				g.a.Put(bucket, fmt.Sprintf("past-%04d", i), nil)
+			}
+			if g.begin()(); g.uncompared("a") != int64(region.MaxListKeys+1) || g.uncompared("b") != 0 {
+				g.t.Errorf("uncompared keys: %d in a, %d in b; want all of a's, none of b's", g.uncompared("a"), g.uncompared("b"))
+			}
 		}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -186,9 +186,12 @@ func (r *Region) Tags(ctx context.Context, key string) (string, error) {
 	return tags.Encode(), nil
 }
 
+// opCheckBucket asks whether the region is there.
+const opCheckBucket = "HeadBucket"
+
 // CheckBucket returns nil when the region answers and the bucket is there.
 func (r *Region) CheckBucket(ctx context.Context) error {
-	resp, err := r.do(ctx, request{op: "HeadBucket", method: http.MethodHead, onBucket: true})
+	resp, err := r.do(ctx, request{op: opCheckBucket, method: http.MethodHead, onBucket: true})
 	if e, ok := err.(*Error); ok && e.Status == http.StatusNotFound {
 		e.Code, e.Message = "NoSuchBucket", fmt.Sprintf("bucket %q does not exist", r.bucket)
 	}

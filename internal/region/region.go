@@ -42,6 +42,12 @@ type Config struct {
 	// CheckKey says why the region cannot hold a legal key exactly, nil where it
 	// can. Default: every legal key can be held.
 	CheckKey func(key string) error
+	// Admit says why no request is sent now, nil where it is: the breaker of a region that
+	// is down. CheckBucket is sent in any case. Default: always nil.
+	Admit func() error
+	// Observed is told how each request that was sent has ended, nil where it was answered
+	// with a success; it must not block. Default: nobody.
+	Observed func(err error)
 	// Transport sends the requests. Default: a transport of its own, tuned for
 	// many connections to one host.
 	Transport http.RoundTripper
@@ -61,6 +67,8 @@ type Region struct {
 	timeout     time.Duration
 	checkKey    func(string) error
 	metrics     *Metrics
+	admit       func() error
+	observed    func(error)
 
 	conditions struct {
 		// lock has a place for whoever holds it: the region may be asked meanwhile, and who
@@ -86,6 +94,14 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 		timeout:   cmp.Or(cfg.Timeout, 30*time.Second),
 		checkKey:  s3op.CheckKey,
 		metrics:   cfg.Metrics,
+		admit:     cfg.Admit,
+		observed:  cfg.Observed,
+	}
+	if r.admit == nil {
+		r.admit = func() error { return nil }
+	}
+	if r.observed == nil {
+		r.observed = func(error) {}
 	}
 	if r.transport == nil {
 		r.transport = newTransport()
@@ -121,6 +137,9 @@ func (r *Region) CheckKey(key string) error {
 	}
 	return nil
 }
+
+// Admit says why no request is sent to the region now, nil where it is.
+func (r *Region) Admit() error { return r.admit() }
 
 func baseURL(ctx context.Context, cfg Config, s3Region string) (*url.URL, error) {
 	if cfg.Endpoint == "" {

@@ -49,6 +49,19 @@ func (r *Region) do(ctx context.Context, q request) (*http.Response, error) {
 			return nil, r.refuseKey(q.op, err)
 		}
 	}
+	if q.op != opCheckBucket {
+		if err := r.admit(); err != nil {
+			return nil, &Error{Region: r.name, Operation: q.op, Outcome: NotSent, Err: err}
+		}
+	}
+	resp, err := r.send(ctx, q)
+	if q.op != opCheckBucket {
+		r.observed(err)
+	}
+	return resp, err
+}
+
+func (r *Region) send(ctx context.Context, q request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := newWatchdog(max(q.timeout, r.timeout), cancel)
 	var sent atomic.Bool

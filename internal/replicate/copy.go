@@ -24,6 +24,8 @@ type copyError struct {
 	state         journal.CopyState
 	late          *journal.LateCopy
 	sourceChanged bool
+	// loser is the conflict whose loser could not be kept, 0 for none.
+	loser int64
 }
 
 func (e *copyError) Error() string { return e.err.Error() }
@@ -51,8 +53,16 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 		}
 		return "", &copyError{err: err, state: journal.Unreplicable}
 	}
+	for _, loser := range c.task.Losers {
+		if err := c.keep(ctx, loser); err != nil {
+			return "", err
+		}
+	}
+	if c.task.Region != c.State().Active && c.o.IsUnsettledIn(c.task.Region) {
+		return "", &copyError{err: errors.New("the region is read again first: an earlier write of the key has no answer there")}
+	}
 	c.expected = c.task.Target().ETag
-	if c.o.Deleted && !c.o.Contested() {
+	if c.o.Deleted && !c.o.Contested(c.State().Active) {
 		return c.remove(ctx)
 	}
 	source, etag, err := c.source(ctx)
@@ -62,7 +72,7 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if c.o.Contested() {
+	if c.o.Contested(c.State().Active) {
 		if err := c.Journal.Announce(ctx, c.task, etag); err != nil {
 			return "", err
 		}
@@ -85,7 +95,7 @@ const restTime = 3 * time.Second
 // key, only what the active holds at the moment is known.
 func (c *copier) source(ctx context.Context) (*region.Region, string, error) {
 	active := c.State().Active
-	if c.o.Contested() {
+	if c.o.Contested(c.State().Active) {
 		if c.task.Region == active || time.Since(c.task.Target().PendingSince) < restTime {
 			return nil, "", &copyError{err: errors.New("the key is being written; it is copied when it rests")}
 		}
@@ -109,10 +119,21 @@ var errNoSource = errors.New("no region is known to hold the version")
 // have it. If it holds it after all, it is found again.
 func (c *copier) holdsItself(ctx context.Context) (string, error) {
 	held, err := c.target.Head(ctx, c.o.Key, nil)
+	// Whoever took the write, or came back older, was the last who could have it.
+	isLast := c.task.Regressed || c.o.LastRegion == c.task.Region
+	if region.IsNotFound(err) && isLast {
+		return "", &copyError{err: fmt.Errorf("%w, and the region does not hold it any more", errNoSource), state: journal.Missing}
+	}
 	if err != nil {
 		return "", &copyError{err: fmt.Errorf("%w; nor does the region itself: %w", errNoSource, err), atTarget: true}
 	}
 	isSame := held.ETag() == c.o.ETag && held.Size() == c.o.Size && held.Header.Get("Content-Type") == c.o.ContentType
+	if c.task.Regressed && !isSame {
+		return "", &copyError{err: fmt.Errorf("%w, and the region came back with another object (ETag %s)", errNoSource, held.ETag()), state: journal.Missing}
+	}
+	if c.task.Regressed {
+		return held.ETag(), nil
+	}
 	// The same bytes may have been there before, with other metadata.
 	if !isSame || c.claimHeld(held.ETag()) == nil {
 		return "", &copyError{err: fmt.Errorf("%w; the region itself is not known to (ETag %s)", errNoSource, held.ETag())}
@@ -187,6 +208,9 @@ func (c *copier) claimHeld(etag string) error {
 	if etag == c.expected && etag != "" {
 		return nil
 	}
+	if c.task.Regressed {
+		return nil // something older of our own: what it may have had alone is in the ledger
+	}
 	for _, late := range c.task.Late {
 		if late.ETag == etag {
 			return nil
@@ -212,7 +236,7 @@ func (c *copier) isSame(ctx context.Context, src *sourceObject, held region.Attr
 	if err != nil {
 		return false, &copyError{err: fmt.Errorf("read the source's tags: %w", err)}
 	}
-	theirs, err := c.target.Tags(ctx, src.key)
+	theirs, err := c.target.Tags(ctx, c.o.Key)
 	if err != nil {
 		return false, &copyError{err: fmt.Errorf("read the target's tags: %w", err), atTarget: true}
 	}
@@ -455,7 +479,7 @@ func (c *copier) verify(ctx context.Context, src *sourceObject, etag string) err
 		return c.sourceFailed(ctx, src, err)
 	}
 	defer ours.Body.Close()
-	theirs, err := c.target.Get(ctx, src.key, http.Header{"If-Match": {s3op.QuoteETag(etag)}})
+	theirs, err := c.target.Get(ctx, c.o.Key, http.Header{"If-Match": {s3op.QuoteETag(etag)}})
 	if err != nil {
 		return &copyError{err: fmt.Errorf("read the copy back: %w", err), atTarget: true}
 	}

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ import (
 type Journal interface {
 	journal.Queue
 	journal.Writes
+	Keep(ctx context.Context, id int64) error
+	Lookup(ctx context.Context, bucket, key string) (*journal.Object, error)
 	Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
 }
 
@@ -66,7 +69,7 @@ type Replicator struct {
 	Config
 	regions map[string]*region.Region
 	order   []string
-	wake    map[string]chan struct{}
+	queues  map[string]*queue
 }
 
 // New returns the workers.
@@ -82,31 +85,64 @@ func New(cfg Config) (*Replicator, error) {
 	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
 	cfg.MinDelay = cmp.Or(cfg.MinDelay, time.Second)
 	cfg.MaxDelay = cmp.Or(cfg.MaxDelay, 5*time.Minute)
-	r := &Replicator{Config: cfg, regions: make(map[string]*region.Region), wake: make(map[string]chan struct{})}
+	r := &Replicator{Config: cfg, regions: make(map[string]*region.Region), queues: make(map[string]*queue)}
 	for _, target := range cfg.Regions {
-		r.regions[target.Name()] = target
-		r.order = append(r.order, target.Name())
-		r.wake[target.Name()] = make(chan struct{}, 1)
+		name := target.Name()
+		r.regions[name] = target
+		r.order = append(r.order, name)
+		r.queues[name] = &queue{
+			Replicator: r, region: name, wake: make(chan struct{}, 1), free: make(chan struct{}, cfg.Workers), ended: make(chan struct{}, 1),
+		}
 	}
 	return r, nil
 }
 
 // Wake has the queue looked at now. It does not block.
 func (r *Replicator) Wake() {
-	for _, wake := range r.wake {
-		select {
-		case wake <- struct{}{}:
-		default:
+	for _, q := range r.queues {
+		q.look()
+	}
+}
+
+// Returned is told that a region that was down answers again: nothing waits for it any
+// longer than it must. It does not block.
+func (r *Replicator) Returned() {
+	for _, q := range r.queues {
+		q.mu.Lock()
+		q.mu.restUntil, q.mu.hurry = time.Time{}, true
+		q.mu.Unlock()
+		q.look()
+	}
+}
+
+// Hold cuts the copies under way into the regions, waits until what is known of each is
+// recorded, and has none taken up until release is called. What had no answer is then a late
+// copy in the journal. An error only where ctx ends first; release is to be called all the same.
+func (r *Replicator) Hold(ctx context.Context, regions ...string) (release func(), err error) {
+	var held []*queue
+	for _, name := range regions {
+		if q := r.queues[name]; q != nil {
+			held = append(held, q)
+			q.gate.hold()
 		}
 	}
+	release = func() {
+		for _, q := range held {
+			q.gate.release()
+			q.look()
+		}
+	}
+	for _, q := range held {
+		err = errors.Join(err, q.gate.wait(ctx))
+	}
+	return release, err
 }
 
 // Run copies until ctx ends, and returns once every copy under way has ended.
 func (r *Replicator) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range r.order {
-		q := &queue{Replicator: r, region: name, free: make(chan struct{}, r.Workers), ended: make(chan struct{}, 1)}
-		group.Go(func() error { return q.run(ctx) })
+		group.Go(func() error { return r.queues[name].run(ctx) })
 	}
 	return group.Wait()
 }
@@ -115,16 +151,28 @@ func (r *Replicator) Run(ctx context.Context) error {
 type queue struct {
 	*Replicator
 	region string
+	wake   chan struct{}
 	// free has a place for each copy under way.
 	free chan struct{}
 	// ended wakes the loop when a copy has ended and there may be more to claim.
 	ended chan struct{}
+	// gate is passed by the claiming and by each copy.
+	gate gate
 
 	mu struct {
 		sync.Mutex
 		// downTimes in a row the region did not answer; it rests until then.
 		downTimes int
 		restUntil time.Time
+		// hurry: whatever waits is due now.
+		hurry bool
+	}
+}
+
+func (q *queue) look() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -141,7 +189,7 @@ func (q *queue) run(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
-		case <-q.wake[q.region]:
+		case <-q.wake:
 		case <-q.ended:
 		case <-timer.C:
 		}
@@ -155,13 +203,26 @@ func (q *queue) claim(ctx context.Context, workers *sync.WaitGroup) time.Duratio
 	if rest := q.resting(); rest > 0 {
 		return rest
 	}
+	claiming, done, ok := q.gate.begin(ctx)
+	if !ok {
+		return idleInterval // who releases it wakes the loop
+	}
+	defer done()
+	return q.claimDue(ctx, claiming, workers)
+}
+
+// claimDue claims under the context of the claiming; the copies have ctx.
+func (q *queue) claimDue(ctx, claiming context.Context, workers *sync.WaitGroup) time.Duration {
+	if err := q.hurry(claiming); err != nil {
+		return q.journalFailed(claiming, err)
+	}
 	places := cap(q.free) - len(q.free)
 	if places == 0 {
 		return idleInterval // a worker that ends wakes the loop
 	}
-	due, err := q.Journal.NextDue(ctx, q.Bucket, q.region)
+	due, err := q.Journal.NextDue(claiming, q.Bucket, q.region)
 	if err != nil {
-		return q.journalFailed(ctx, err)
+		return q.journalFailed(claiming, err)
 	}
 	if due.IsZero() {
 		return idleInterval
@@ -170,23 +231,26 @@ func (q *queue) claim(ctx context.Context, workers *sync.WaitGroup) time.Duratio
 		return min(wait, idleInterval)
 	}
 	// A region that does not answer this has no copy taken up for it.
-	conditions, err := q.regions[q.region].Conditions(ctx)
+	conditions, err := q.regions[q.region].Conditions(claiming)
 	if err != nil {
-		if ctx.Err() == nil {
+		if claiming.Err() == nil {
 			q.rest(q.region, err)
 		}
 		return max(q.resting(), q.MinDelay)
 	}
-	tasks, err := q.Journal.Claim(ctx, q.Bucket, q.region, journal.Claim{
+	tasks, err := q.Journal.Claim(claiming, q.Bucket, q.region, journal.Claim{
 		Limit: places, Lease: q.Lease, Conditional: conditions.Put && conditions.Delete, Window: q.DoubtWindow,
 	})
 	if err != nil {
-		return q.journalFailed(ctx, err)
+		return q.journalFailed(claiming, err)
 	}
 	for _, t := range tasks {
 		q.free <- struct{}{}
+		// Entered before the claiming is left, so that a hold that began meanwhile waits for it.
+		work, done := q.gate.enter(ctx)
 		workers.Go(func() {
-			q.work(ctx, t, conditions)
+			q.work(work, t, conditions)
+			done()
 			<-q.free
 			select {
 			case q.ended <- struct{}{}:
@@ -198,6 +262,24 @@ func (q *queue) claim(ctx context.Context, workers *sync.WaitGroup) time.Duratio
 		return q.MinDelay
 	}
 	return 0
+}
+
+// hurry has whatever failed and waits be due now, where a region has come back.
+func (q *queue) hurry(ctx context.Context) error {
+	q.mu.Lock()
+	hurry := q.mu.hurry
+	q.mu.hurry = false
+	q.mu.Unlock()
+	if !hurry {
+		return nil
+	}
+	err := q.Journal.Hurry(ctx, q.Bucket, q.region)
+	if err != nil {
+		q.mu.Lock()
+		q.mu.hurry = true // it is still to be done
+		q.mu.Unlock()
+	}
+	return err
 }
 
 func (q *queue) journalFailed(ctx context.Context, err error) time.Duration {
@@ -216,6 +298,10 @@ func (q *queue) work(ctx context.Context, t journal.Task, conditions region.Cond
 	c := &copier{Replicator: q.Replicator, task: t, target: q.regions[t.Region], o: &t.Object, conditions: conditions}
 	started := time.Now()
 	etag, err := c.copy(copyCtx)
+	if cause := context.Cause(copyCtx); err != nil && errors.Is(cause, errHeld) {
+		// Who holds it waits: whether a region is down is not asked about.
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
 	close(stop)
 	renewing.Wait()
 	cancel(nil)
@@ -263,8 +349,11 @@ func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
 		delay = min(delay, maxRest)
 	}
 	failure := journal.Failure{Reason: err.Error(), NextTry: time.Now().Add(delay)}
+	if errors.Is(err, errHeld) {
+		failure.NextTry = time.Now()
+	}
 	if f, ok := errors.AsType[*copyError](err); ok {
-		failure.State, failure.Late, failure.SourceChanged = f.state, f.late, f.sourceChanged
+		failure.State, failure.Late, failure.SourceChanged, failure.Loser = f.state, f.late, f.sourceChanged, f.loser
 	}
 	if err := q.Journal.Fail(ctx, t, failure); err != nil && !errors.Is(err, journal.ErrClaim) {
 		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
@@ -297,7 +386,7 @@ const maxRest = 15 * time.Second
 // object that a region cannot serve does not make it down: its bucket is asked for.
 func (q *queue) isDown(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*region.Error](err)
-	if !ok || !region.IsDown(err) {
+	if !ok || !region.IsDown(err) || errors.Is(err, errHeld) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)

@@ -66,7 +66,7 @@ func (c *copier) transferWhole(ctx context.Context, src *sourceObject, o *region
 		h.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum))
 	}
 	body := &fullBody{body: o.Body, left: o.Size()}
-	etag, err := c.target.Put(ctx, src.key, h, body, o.Size())
+	etag, err := c.target.Put(ctx, c.o.Key, h, body, o.Size())
 	if err != nil {
 		return "", c.putFailed(err, body, src)
 	}
@@ -99,21 +99,21 @@ func (c *copier) transferParts(ctx context.Context, src *sourceObject, size int6
 	if err != nil {
 		return "", err
 	}
-	uploadID, err := c.target.CreateUpload(ctx, src.key, h)
+	uploadID, err := c.target.CreateUpload(ctx, c.o.Key, h)
 	if err != nil {
 		return "", &copyError{err: fmt.Errorf("begin the upload: %w", err), atTarget: true}
 	}
 	etags, err := c.sendParts(ctx, src, uploadID, sizes)
 	if err != nil {
-		c.abort(ctx, src.key, uploadID)
+		c.abort(ctx, c.o.Key, uploadID)
 		return "", err
 	}
-	etag, err := c.target.CompleteUpload(ctx, src.key, uploadID, c.condition(), etags)
+	etag, err := c.target.CompleteUpload(ctx, c.o.Key, uploadID, c.condition(), etags)
 	if err == nil {
 		return etag, nil
 	}
 	if region.OutcomeOf(err) != region.Ambiguous {
-		c.abort(ctx, src.key, uploadID)
+		c.abort(ctx, c.o.Key, uploadID)
 	}
 	return "", c.unanswered(err, "complete the upload", c.expected, src.etag, c.conditions.Put)
 }
@@ -142,7 +142,7 @@ func (c *copier) sendPart(ctx context.Context, src *sourceObject, uploadID strin
 	if start, end := o.Span(); start != offset || end != offset+size {
 		return "", &copyError{err: fmt.Errorf("read the source: it gave bytes %d to %d for %d to %d", start, end, offset, offset+size)}
 	}
-	etag, err := c.target.UploadPart(ctx, src.key, uploadID, number, nil, o.Body, size)
+	etag, err := c.target.UploadPart(ctx, c.o.Key, uploadID, number, nil, o.Body, size)
 	if err != nil {
 		return "", &copyError{err: fmt.Errorf("write part %d to the target: %w", number, err), atTarget: true}
 	}

@@ -2,9 +2,11 @@ package restapi
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -38,7 +40,7 @@ func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string)
 		return err
 	}
 	body := replicationBody{
-		Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: !o.Contested(), ETag: o.ETag, Size: o.Size,
+		Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: !o.Contested(a.Gateway.State().Active), ETag: o.ETag, Size: o.Size,
 		ContentType: o.ContentType, LastRegion: o.LastRegion, CreatedAt: formatTime(o.CreatedAt), UpdatedAt: formatTime(o.UpdatedAt),
 		Regions: []copyBody{},
 	}
@@ -57,21 +59,29 @@ func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string)
 }
 
 type stateBody struct {
-	Active   string       `json:"active"`
-	Replica  *string      `json:"replica"`
-	Replicas []string     `json:"replicas"`
-	Epoch    int64        `json:"epoch"`
-	Mode     string       `json:"mode"`
-	Regions  []regionBody `json:"regions"`
+	Active   string   `json:"active"`
+	Replica  *string  `json:"replica"`
+	Replicas []string `json:"replicas"`
+	Epoch    int64    `json:"epoch"`
+	Mode     string   `json:"mode"`
+	// BlockedBy is what keeps a replica from being promoted although the active is down; null
+	// while nothing is to be promoted.
+	BlockedBy  []objectionBody `json:"blockedBy"`
+	Regions    []regionBody    `json:"regions"`
+	Checkpoint string          `json:"checkpoint"`
 }
 
 type regionBody struct {
-	Name     string      `json:"name"`
-	Role     string      `json:"role"`
-	Endpoint string      `json:"endpoint"`
-	Bucket   string      `json:"bucket"`
-	Compared bool        `json:"compared"`
-	Pending  pendingBody `json:"pending"`
+	Name      string      `json:"name"`
+	Role      string      `json:"role"`
+	Endpoint  string      `json:"endpoint"`
+	Bucket    string      `json:"bucket"`
+	Health    string      `json:"health"`
+	Since     *string     `json:"healthSince"`
+	Error     *string     `json:"lastError"`
+	Compared  bool        `json:"compared"`
+	Regressed bool        `json:"regressed"`
+	Pending   pendingBody `json:"pending"`
 	// LagSeconds is null where the bucket was never compared: nobody knows.
 	LagSeconds *float64 `json:"lagSeconds"`
 }
@@ -89,12 +99,19 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
 	}
 	state := a.Gateway.State()
-	body := stateBody{Active: state.Active, Replicas: []string{}, Epoch: state.Epoch, Mode: a.FailoverMode}
+	body := stateBody{Active: state.Active, Replicas: []string{}, Epoch: state.Epoch, Mode: a.FailoverMode, Checkpoint: a.Checkpoint()}
+	if blocked := a.Failover.Blocked(); len(blocked) > 0 {
+		body.BlockedBy = describeObjections(blocked)
+	}
+	healths := make(map[string]health.Status)
+	for _, h := range a.Health() {
+		healths[h.Region] = h
+	}
 	for _, s := range statuses {
 		if !s.IsActive {
 			body.Replicas = append(body.Replicas, s.Name)
 		}
-		body.Regions = append(body.Regions, describeRegion(s))
+		body.Regions = append(body.Regions, describeRegion(s, healths[s.Name]))
 	}
 	if len(body.Replicas) > 0 {
 		body.Replica = &body.Replicas[0]
@@ -103,13 +120,20 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func describeRegion(s gateway.RegionStatus) regionBody {
+func describeRegion(s gateway.RegionStatus, h health.Status) regionBody {
 	body := regionBody{
-		Name: s.Name, Role: "replica", Endpoint: s.Endpoint, Bucket: s.Bucket, Compared: s.Compared,
+		Name: s.Name, Role: "replica", Endpoint: s.Endpoint, Bucket: s.Bucket, Compared: s.Compared, Regressed: s.Regressed,
+		Health:  describeHealth(h),
 		Pending: pendingBody{s.Lag.Keys, s.Lag.Bytes, s.Lag.Failing, s.Lag.Unreplicable},
 	}
 	if s.IsActive {
 		body.Role = "active"
+	}
+	if !h.Since.IsZero() {
+		body.Since = new(formatTime(h.Since))
+	}
+	if h.LastError != "" {
+		body.Error = &h.LastError
 	}
 	if s.Compared {
 		lag := 0.0
@@ -127,21 +151,26 @@ type healthBody struct {
 	Regions map[string]string `json:"regions"`
 }
 
-// getHealth asks every region. It is open, so it says no more than up or down.
+// getHealth tells what the probes have found. It is open, so it says no more than a word of
+// each region. It asks nobody, and so never waits.
 func (a *API) getHealth(w http.ResponseWriter, r *http.Request) error {
 	body := healthBody{Status: "ok", Active: a.Gateway.State().Active, Regions: make(map[string]string)}
-	up := 0
-	for name, err := range a.Gateway.Probe(r.Context()) {
-		body.Regions[name] = "up"
-		if err != nil {
-			body.Regions[name] = "down"
-			body.Status = "degraded"
-			continue
+	down := 0
+	known := a.Gateway.Regions()
+	for _, h := range a.Health() {
+		if !slices.Contains(known, h.Region) {
+			continue // it was removed
 		}
-		up++
+		body.Regions[h.Region] = describeHealth(h)
+		if !h.Healthy() {
+			body.Status = "degraded"
+		}
+		if h.State == health.Down {
+			down++
+		}
 	}
 	status := http.StatusOK
-	if up == 0 {
+	if down == len(body.Regions) {
 		body.Status, status = "down", http.StatusServiceUnavailable
 	}
 	writeJSON(w, "application/json", status, body)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gnew/tandem/internal/failover"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -22,6 +23,8 @@ type problemBody struct {
 	Region string `json:"region,omitempty"`
 	// AgeSeconds is how long the region has been behind.
 	AgeSeconds float64 `json:"ageSeconds,omitempty"`
+	// Objections are what speaks against a promotion.
+	Objections []objectionBody `json:"objections,omitempty"`
 }
 
 // methodError is a path that exists, with a method that does not.
@@ -56,6 +59,9 @@ func (a *API) problem(w *recorder, r *http.Request, err error) {
 	} else if e, ok := errors.AsType[*authError](err); ok {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
 		body.Status, body.Code, body.Detail = http.StatusUnauthorized, "Unauthorized", e.Error()
+	} else if e, ok := errors.AsType[*failover.RefusedError](err); ok {
+		body.Status, body.Code, body.Detail = http.StatusConflict, "PromotionRefused", e.Error()+"; to promote it all the same, force it"
+		body.Objections = describeObjections(e.Objections)
 	} else if e, ok := errors.AsType[*s3op.Error](err); ok {
 		if e.Kind == s3op.NotModified {
 			notModified(w, e.Header)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -20,7 +21,7 @@ import (
 func newAPI(t *testing.T, g Gateway) *API {
 	t.Helper()
 	a, err := New(Config{
-		Gateway: g, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
+		Gateway: g, Failover: noFailover{}, Records: noRecords{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
 		MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -31,6 +32,11 @@ func newAPI(t *testing.T, g Gateway) *API {
 
 // noGateway is for requests that do not get as far.
 type noGateway struct{ Gateway }
+
+type (
+	noFailover struct{ Failover }
+	noRecords  struct{ Records }
+)
 
 // answer is how a front renders an error.
 func answer(t *testing.T, err error) *http.Response {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -27,7 +28,7 @@ type Gateway interface {
 	List(ctx context.Context, in gateway.ListInput) (*gateway.Listing, error)
 	Status(ctx context.Context, key string) (*gateway.KeyStatus, error)
 	RegionStatuses(ctx context.Context) ([]gateway.RegionStatus, error)
-	Probe(ctx context.Context) map[string]error
+	Resolve(ctx context.Context, r gateway.Resolution) error
 	State() gateway.State
 	Regions() []string
 }
@@ -36,6 +37,14 @@ type Gateway interface {
 type Config struct {
 	// Gateway answers. Required.
 	Gateway Gateway
+	// Failover promotes. Required.
+	Failover Failover
+	// Records tells of failovers, conflicts and the audit chain. Required.
+	Records Records
+	// Health of each region, in the configured order. Required.
+	Health func() []health.Status
+	// Checkpoint is the newest signed head of the audit chain. Default: none.
+	Checkpoint func() string
 	// Access decides who may ask. Required.
 	Access *Access
 	// Ready says why the gateway is not to be given work, nil where it is. Required.
@@ -59,8 +68,12 @@ type API struct{ Config }
 
 // New returns the front.
 func New(cfg Config) (*API, error) {
-	if cfg.Gateway == nil || cfg.Access == nil || cfg.Ready == nil || cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
-		return nil, errors.New("restapi: Gateway, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+	if cfg.Gateway == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Access == nil || cfg.Ready == nil ||
+		cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
+		return nil, errors.New("restapi: Gateway, Failover, Records, Health, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+	}
+	if cfg.Checkpoint == nil {
+		cfg.Checkpoint = func() string { return "" }
 	}
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = time.Minute
@@ -113,6 +126,13 @@ func (a *API) find(r *http.Request) (operation, error) {
 			http.MethodGet: {"GetReplication", Objects, a.withKey(key, a.getReplication)},
 		})
 	}
+	for prefix, find := range map[string]func(*http.Request, string) (operation, error){
+		"/admin/failovers/": a.findFailover, "/admin/conflicts/": a.findConflict, "/admin/regions/": a.findRegion,
+	} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			return find(r, rest)
+		}
+	}
 	get := func(name string, area Area, serve func(http.ResponseWriter, *http.Request) error) (operation, error) {
 		op := operation{name, area, serve}
 		return byMethod(r, map[string]operation{http.MethodGet: op, http.MethodHead: op})
@@ -125,6 +145,14 @@ func (a *API) find(r *http.Request) (operation, error) {
 		})
 	case "/admin/state":
 		return get("GetState", Admin, a.getState)
+	case "/admin/failover/promote":
+		return byMethod(r, map[string]operation{http.MethodPost: {"Promote", Admin, a.postPromote}})
+	case "/admin/failovers":
+		return get("ListFailovers", Admin, a.getFailovers)
+	case "/admin/conflicts":
+		return get("ListConflicts", Admin, a.getConflicts)
+	case "/admin/audit":
+		return get("ListAudit", Admin, a.getAudit)
 	case "/healthz":
 		return get("GetHealth", Open, a.getHealth)
 	case "/livez":
@@ -138,7 +166,8 @@ func (a *API) find(r *http.Request) (operation, error) {
 		})
 	}
 	return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath",
-		"there is nothing at this path; see /objects, /replication/{key}, /healthz, /livez, /readyz, /metrics, /admin/state")
+		"there is nothing at this path; see /objects, /replication/{key}, /healthz, /livez, /readyz, /metrics, "+
+			"/admin/state, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/audit")
 }
 
 func (a *API) findObject(r *http.Request, key string) (operation, error) {
@@ -157,7 +186,7 @@ func byMethod(r *http.Request, operations map[string]operation) (operation, erro
 	return operation{name: "Unknown"}, &methodError{r.Method, operations}
 }
 
-// withKey reads the key from the escaped path, byte for byte.
+// withKey reads the key, or the name, from the escaped path, byte for byte.
 func (a *API) withKey(escaped string, serve func(w http.ResponseWriter, r *http.Request, key string) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := url.PathUnescape(escaped)

@@ -27,6 +27,9 @@ type Candidate struct {
 	// Freshness of the answer. Where the region's ETag is not the row's although any
 	// would do, it is Unknown.
 	Freshness Freshness
+	// Older are the ETags of objects that are older than the acknowledged version: an answer
+	// that shows one is none, or, of a key that was deleted, an absence.
+	Older []string
 	// Decisive: a 404 of this region is an absence. Otherwise it only says that
 	// this region has it not.
 	Decisive bool
@@ -64,10 +67,14 @@ type Input struct {
 	Object *journal.Object
 	// Compared reports whether a region's bucket was compared.
 	Compared func(region string) bool
+	// Uncompared: the active was promoted by force, its bucket never compared.
+	Uncompared bool
 	// PreferReplica asks for an answer by a replica, where that costs no freshness.
 	PreferReplica bool
 	// AllowStale allows an older version, said to be so.
 	AllowStale bool
+	// Regressed: the active came back older than it was, so nothing that it holds is news.
+	Regressed bool
 	// Distrusted: the active's copy is not known to be the acknowledged version, so
 	// that its answer must show the row's ETag.
 	Distrusted bool
@@ -77,9 +84,9 @@ type Input struct {
 func Read(in Input) Plan {
 	o := in.Object
 	switch {
-	case o == nil || o.Version.IsZero() && !o.Contested():
+	case o == nil || o.Version.IsZero() && !o.Contested(in.Active):
 		return readUnknown(in)
-	case o.Contested():
+	case o.Contested(in.Active) && !isOldNews(in):
 		return readContested(in)
 	case o.Deleted:
 		return Plan{Otherwise: Absent}
@@ -107,7 +114,7 @@ func readUnknown(in Input) Plan {
 	plan := Plan{Otherwise: Unavailable}
 	for _, region := range in.ordered() {
 		isActive := region == in.Active
-		c := Candidate{Region: region, Freshness: Unknown, Decisive: isActive || in.Compared(in.Active) && in.Compared(region)}
+		c := Candidate{Region: region, Freshness: Unknown, Decisive: in.isDecisive(region)}
 		if isActive && in.Compared(region) {
 			c.Freshness = Current
 		}
@@ -116,13 +123,33 @@ func readUnknown(in Input) Plan {
 	return plan
 }
 
-// readContested: a write is under way or in doubt, or the order of the last ones is
-// not known. Only the active can say.
-func readContested(in Input) Plan {
-	plan := Plan{
-		Candidates: []Candidate{{Region: in.Active, Freshness: Current, Decisive: mayBeAbsent(in.Object)}},
-		Otherwise:  NotYetReplicated,
+// isDecisive reports whether a 404 of the region means that a key without a row does not
+// exist. That of a region promoted by force, never compared, proves as little as a replica's.
+func (in *Input) isDecisive(region string) bool {
+	if region == in.Active && !in.Uncompared {
+		return true
 	}
+	return in.Compared(in.Active) && in.Compared(region)
+}
+
+// isOldNews: the active lacks the acknowledged version, and what a write without an answer may
+// have left there is older than that, or no news at all.
+func isOldNews(in Input) bool {
+	return in.Object.IsBehind(in.Active) && (in.Regressed || in.Object.IsReturned(in.Active))
+}
+
+// readContested: a write is under way or in doubt, or the order of the last ones is
+// not known. Only the active can say; and where it lacks the acknowledged version, only by
+// showing something newer. (A write is at risk; a PUT of its key has no answer in the new active:
+// that would answer with what it held before both.)
+func readContested(in Input) Plan {
+	c := Candidate{Region: in.Active, Freshness: Current, Decisive: mayBeAbsent(in.Object, in.Active)}
+	if in.Object.IsBehind(in.Active) {
+		c.Older = in.Object.OlderIn(in.Active)
+		// Where it held nothing, an absence is none of a delete's making.
+		c.Decisive = c.Decisive && (in.Object.Deleted || len(c.Older) > 0)
+	}
+	plan := Plan{Candidates: []Candidate{c}, Otherwise: NotYetReplicated}
 	plan.Behind, plan.Since = in.behind()
 	if in.AllowStale && !in.Object.Deleted {
 		plan.Candidates = append(plan.Candidates, staleCopies(in)...)
@@ -132,11 +159,11 @@ func readContested(in Input) Plan {
 
 // mayBeAbsent: an acknowledged key that nobody meant to delete is not absent
 // because the active does not find it.
-func mayBeAbsent(o *journal.Object) bool {
+func mayBeAbsent(o *journal.Object, active string) bool {
 	if o.Deleted || o.DeleteSeen || o.Version.IsZero() {
 		return true
 	}
-	return slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Operation == journal.Delete })
+	return slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Region == active && i.Operation == journal.Delete })
 }
 
 // staleCopies are the regions with an older copy, the newest of them first.
@@ -144,7 +171,7 @@ func staleCopies(in Input) []Candidate {
 	var copies []journal.Copy
 	for _, region := range in.Regions {
 		c := in.Object.Copy(region)
-		isCurrent := c.State == journal.Current && !in.Object.Contested()
+		isCurrent := c.State == journal.Current && !in.Object.Contested(in.Active)
 		if !isCurrent && c.ETag != "" {
 			copies = append(copies, c)
 		}

@@ -33,7 +33,7 @@ func missing(region string) journal.Copy {
 
 // row is an acknowledged key at v3.
 func row(copies ...journal.Copy) *journal.Object {
-	return &journal.Object{Bucket: "b", Key: "k", Version: v3, ETag: "e3", Operation: journal.Put, Copies: copies}
+	return &journal.Object{Bucket: "b", Key: "k", Version: v3, ETag: "e3", LastRegion: "a", Operation: journal.Put, Copies: copies}
 }
 
 func with(o *journal.Object, edit func(*journal.Object)) *journal.Object {

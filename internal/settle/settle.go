@@ -1,7 +1,8 @@
-// Package settle reads again, in the active, the keys of which the index cannot say
-// what the active holds: writes in doubt, writes that overlapped, and objects that are
-// not what the index says. What it sees goes to the journal, whose Decide says what it means;
-// until then such a key is answered by the active alone.
+// Package settle reads again the keys of which the index cannot say what a region holds:
+// writes in doubt, writes that overlapped, and objects that are not what the index says; in the
+// active, and in a region that was active when they were made. What it sees goes to the journal,
+// whose Decide and DecideDemoted say what it means; until then such a key is answered by the
+// active alone, or not copied to the region.
 package settle
 
 import (
@@ -9,6 +10,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -31,6 +34,12 @@ type Config struct {
 	Journal Journal
 	// State tells the present epoch. Required.
 	State func() journal.State
+	// Check makes sure that a region is not older than it was; what is seen in one that may
+	// be proves nothing. Default: always nil.
+	Check func(ctx context.Context, region string) error
+	// Distrust is told of a key whose version may be about to change by what a region other
+	// than the active was found to hold. Default: nobody.
+	Distrust func(key string)
 	// Settled is told when a key has settled; it must not block. Required.
 	Settled func()
 	// MinInterval and MaxInterval bound the time between two looks at one key.
@@ -47,6 +56,8 @@ type Settler struct {
 	Config
 	regions map[string]*region.Region
 	wake    chan struct{}
+	// forget has Run forget its looks, so that every key is due.
+	forget atomic.Bool
 	// looks is owned by Run: when a key is looked at next.
 	looks map[string]look
 }
@@ -64,6 +75,12 @@ func New(cfg Config) (*Settler, error) {
 	}
 	cfg.MinInterval = cmp.Or(cfg.MinInterval, 250*time.Millisecond)
 	cfg.MaxInterval = cmp.Or(cfg.MaxInterval, time.Minute)
+	if cfg.Check == nil {
+		cfg.Check = func(context.Context, string) error { return nil }
+	}
+	if cfg.Distrust == nil {
+		cfg.Distrust = func(string) {}
+	}
 	s := &Settler{Config: cfg, regions: make(map[string]*region.Region), wake: make(chan struct{}, 1), looks: make(map[string]look)}
 	for _, r := range cfg.Regions {
 		s.regions[r.Name()] = r
@@ -77,6 +94,13 @@ func (s *Settler) Wake() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Returned is told that a region that was down answers again: what waits for it is looked at
+// now. It does not block.
+func (s *Settler) Returned() {
+	s.forget.Store(true)
+	s.Wake()
 }
 
 // Run settles until ctx ends.
@@ -105,6 +129,9 @@ const (
 
 // pass looks at every key that is due, and returns when the next one is.
 func (s *Settler) pass(ctx context.Context) time.Duration {
+	if s.forget.Swap(false) {
+		clear(s.looks)
+	}
 	seen := make(map[string]bool)
 	wait := idleInterval
 	for after := ""; ; {
@@ -170,18 +197,65 @@ func (s *Settler) lookAt(ctx context.Context, o *journal.Object) time.Duration {
 	return delay
 }
 
+// settle reads the key in each region in which it is open, and tells the journal. Of the
+// decisions it returns the first that is Wait, else the last.
 func (s *Settler) settle(ctx context.Context, o *journal.Object) (journal.Decision, error) {
-	state := s.State()
-	seen := journal.Observation{
-		Bucket: o.Bucket, Key: o.Key, Region: state.Active, Epoch: state.Epoch, Version: o.Version, ReadAt: time.Now(),
+	decision, isOpen := journal.Wait, false
+	for _, name := range s.openIn(o) {
+		d, err := s.settleIn(ctx, o, name)
+		if err != nil {
+			return journal.Wait, err
+		}
+		decision = d
+		isOpen = isOpen || d == journal.Wait
+	}
+	if isOpen {
+		return journal.Wait, nil
+	}
+	return decision, nil
+}
+
+// openIn are the regions in which the key is to be read again, the active first.
+func (s *Settler) openIn(o *journal.Object) []string {
+	active := s.State().Active
+	var names []string
+	add := func(name string) {
+		if s.regions[name] != nil && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if o.Unsettled {
+		add(o.LastRegion)
 	}
 	for _, i := range o.Intents {
-		if !i.InDoubt {
+		if i.InDoubt {
+			add(i.Region)
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch active {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
+	return names
+}
+
+func (s *Settler) settleIn(ctx context.Context, o *journal.Object, name string) (journal.Decision, error) {
+	state := s.State()
+	seen := journal.Observation{
+		Bucket: o.Bucket, Key: o.Key, Region: name, Epoch: state.Epoch, Version: o.Version, ReadAt: time.Now(),
+	}
+	for _, i := range o.Intents {
+		if !i.InDoubt && i.Region == name {
 			return journal.Wait, nil // under way: what is seen now proves nothing
 		}
 		seen.Intents = append(seen.Intents, i.ID)
 	}
-	a, err := s.regions[state.Active].Head(ctx, o.Key, nil)
+	a, err := s.regions[name].Head(ctx, o.Key, nil)
 	switch {
 	case err == nil:
 		seen.Found = true
@@ -189,5 +263,16 @@ func (s *Settler) settle(ctx context.Context, o *journal.Object) (journal.Decisi
 	case !region.IsNotFound(err):
 		return journal.Wait, err
 	}
-	return s.Journal.Settle(ctx, seen)
+	// The mark is read after the key: a region that is older by now was so, at the latest,
+	// after what was seen; one that was older before is found out.
+	if err := s.Check(ctx, name); err != nil {
+		return journal.Wait, err
+	}
+	if name == state.Active {
+		return s.Journal.Settle(ctx, seen)
+	}
+	s.Distrust(o.Key)
+	decision, err := s.Journal.Settle(ctx, seen)
+	s.Distrust(o.Key) // again: a reader may have found the key clean before that was recorded
+	return decision, err
 }

@@ -24,6 +24,7 @@ func claimTests() []test {
 		{"AClaimThatLapsedIsALateCopy", lapsedClaimIsALateCopy},
 		{"WhatWasAnnouncedIsTheLateCopy", announcedCopyIsALateCopy},
 		{"AClaimThatLapsedInARegionWithoutConditionsMayLandAnywhere", lapsedClaimWithoutConditions},
+		{"HurryMakesWhatHasFailedDueAtOnce", hurry},
 		{"NextDueIsExact", nextDue},
 		{"NextDueSeesPastManyClaims", nextDueBehindClaims},
 	}
@@ -306,6 +307,25 @@ func (s *store) nextDue(region string) time.Time {
 	due, err := s.NextDue(s.t.Context(), bucket, region)
 	s.ok(err)
 	return due
+}
+
+func hurry(s *store) {
+	s.attach(third)
+	s.put("k", "a")
+	s.put("claimed", "a")
+	for _, region := range []string{replica, third} {
+		for _, task := range s.claim(region, 10, long) {
+			if task.Object.Key == "k" {
+				s.fail(task, journal.Failure{Reason: "it is down", NextTry: s.now.Add(long)})
+			}
+		}
+	}
+	s.ok(s.Hurry(s.t.Context(), bucket, replica))
+	task := s.claimOne(replica)
+	if c := task.Target(); task.Object.Key != "k" || c.Attempts != 1 || c.LastError != "it is down" {
+		s.t.Errorf("got %+v, want the one that has failed, as it was", task)
+	}
+	s.claimNone(third)
 }
 
 func nextDue(s *store) {

@@ -35,6 +35,14 @@ func Run(t *testing.T, open Opener, crash Crasher) {
 		{"Claim", claimTests()},
 		{"Finish", finishTests()},
 		{"Fail", failTests()},
+		{"Promote", promoteTests()},
+		{"Ledger", ledgerTests()},
+		{"Demoted", demotedTests()},
+		{"Overlapped", overlappedTests()},
+		{"Conflicts", conflictTests()},
+		{"Marks", markTests()},
+		{"Detach", detachTests()},
+		{"Audit", auditTests()},
 		{"Crash", crashTests()},
 	}
 	for _, g := range groups {

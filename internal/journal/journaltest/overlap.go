@@ -80,7 +80,7 @@ func (s *store) play(steps string) string {
 			s.doubt(ids[write])
 		case "c":
 			c := s.commit(ids[write], "etag-"+write)
-			if o := s.lookup("k"); c.Version.Compare(last) <= 0 || o.Version != c.Version || o.Contested() != !c.Settled {
+			if o := s.lookup("k"); c.Version.Compare(last) <= 0 || o.Version != c.Version || o.Contested(active) != !c.Settled {
 				s.t.Fatalf("%s of %q: got %+v after %v, row %+v", step, steps, c, last, o)
 			}
 			last = c.Version
@@ -104,7 +104,7 @@ func unsettledUntilReadAgain(s *store) {
 	s.overlapping("k", journal.Put, journal.Put, "a", "b")
 	s.finish(s.claimOne(replica), "b", journal.Pending)
 	s.settle(s.found("k", "b"), journal.Stand)
-	if o := s.lookup("k"); o.Contested() || o.DeleteSeen {
+	if o := s.lookup("k"); o.Contested(active) || o.DeleteSeen {
 		s.t.Errorf("got %+v, want it settled", o)
 	}
 	s.put("k", "c")

@@ -50,7 +50,7 @@ func repairMakesNoVersion(s *store) {
 func repairIsNotContested(s *store) {
 	s.missing("k", "a")
 	s.repair("k")
-	if s.lookup("k").Contested() {
+	if s.lookup("k").Contested(active) {
 		s.t.Error("a repair makes the key contested")
 	}
 	if c := s.copyOf("k", replica); c.State != journal.Current {
@@ -80,11 +80,11 @@ func repairOverlapped(s *store) {
 	v := s.commit(s.open("k", journal.Put), "b").Version
 	got := s.commit(id, "a")
 	s.same("the commit", got, journal.Committed{Version: v})
-	if o := s.lookup("k"); !o.Contested() || o.Version != v {
+	if o := s.lookup("k"); !o.Contested(active) || o.Version != v {
 		s.t.Errorf("got %+v, want %v, unsettled", o, v)
 	}
 	s.settle(s.found("k", "a"), journal.Rewrite)
-	if o := s.lookup("k"); o.Contested() || o.Version != v || o.ETag != "b" || o.Copy(active).State != journal.Pending || o.Copy(active).ETag != "a" {
+	if o := s.lookup("k"); o.Contested(active) || o.Version != v || o.ETag != "b" || o.Copy(active).State != journal.Pending || o.Copy(active).ETag != "a" {
 		s.t.Errorf("got %+v, want %v, settled, to be written back", o, v)
 	}
 }
@@ -101,7 +101,7 @@ func repairOfADeletedKey(s *store) {
 		}
 		s.settle(s.found(key, "a"), journal.Rewrite)
 		o := s.lookup(key)
-		if !o.Deleted || o.Version != v || o.Contested() || o.Copy(active).State != journal.Pending {
+		if !o.Deleted || o.Version != v || o.Contested(active) || o.Copy(active).State != journal.Pending {
 			s.t.Errorf("%s: got %+v, want the tombstone %v, to be brought to the active", key, o, v)
 		}
 		s.finish(s.claimOne(replica), "", journal.Current)
@@ -169,7 +169,7 @@ func twoRepairs(s *store) {
 	v, _ := s.missing("k", "a")
 	s.doubt(s.repair("k"))
 	s.same("the commit", s.commit(s.repair("k"), "a"), journal.Committed{Version: v, Settled: true})
-	if o := s.lookup("k"); len(o.Intents) != 1 || o.Contested() {
+	if o := s.lookup("k"); len(o.Intents) != 1 || o.Contested(active) {
 		s.t.Errorf("got %+v, want the first intent alone, not contested", o)
 	}
 }

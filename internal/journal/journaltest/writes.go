@@ -43,7 +43,7 @@ func commitInOneStep(s *store) {
 	s.ok(s.Attach(s.t.Context(), bucket, []string{third}))
 	id := s.open("k", journal.Complete)
 	o := s.lookup("k")
-	if !o.Version.IsZero() || len(o.Copies) != 0 || len(o.Intents) != 1 || !o.Contested() {
+	if !o.Version.IsZero() || len(o.Copies) != 0 || len(o.Intents) != 1 || !o.Contested(active) {
 		s.t.Errorf("before the commit: got %+v, want nothing but the intent", o)
 	}
 	c := s.commit(id, "a")
@@ -62,7 +62,7 @@ func commitInOneStep(s *store) {
 			{Region: active, State: journal.Current, Version: c.Version, ETag: "a"}, pending(replica), pending(third),
 		},
 	})
-	if !c.Settled || o.Contested() {
+	if !c.Settled || o.Contested(active) {
 		s.t.Error("the key is not settled")
 	}
 }
@@ -213,11 +213,11 @@ func abandonLeavesNothing(s *store) {
 func doubtThenCommit(s *store) {
 	id := s.doubtful("k", journal.Put)
 	s.doubt(id)
-	if o := s.lookup("k"); !o.Contested() || !o.Intents[0].InDoubt {
+	if o := s.lookup("k"); !o.Contested(active) || !o.Intents[0].InDoubt {
 		s.t.Errorf("got %+v, want an intent in doubt", o)
 	}
 	s.settled(s.commit(id, "a"))
-	if o := s.lookup("k"); o.ETag != "a" || o.Contested() {
+	if o := s.lookup("k"); o.ETag != "a" || o.Contested(active) {
 		s.t.Errorf("got %+v, want it written and settled", o)
 	}
 }

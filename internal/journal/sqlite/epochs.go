@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
 )
 
@@ -30,8 +31,13 @@ func (j *Journal) BeginEpoch(ctx context.Context, after int64, region string) (j
 			return nil
 		}
 		t.state.Epoch, t.state.Active, t.state.BeganAt = after+1, region, fromMicros(micros(time.Now()))
+		t.state.Uncompared = false
 		s = t.state
-		return t.exec(`INSERT INTO epochs (epoch, active, began_at) VALUES (?, ?, ?)`, s.Epoch, region, micros(s.BeganAt))
+		err := t.exec(`INSERT INTO epochs (epoch, active, began_at) VALUES (?, ?, ?)`, s.Epoch, region, micros(s.BeganAt))
+		if err != nil {
+			return err
+		}
+		return t.record(audit.Entry{Action: audit.Promote, Actor: gatewayActor, Region: region, Detail: detail(map[string]any{"epoch": s.Epoch})})
 	})
 	if err == nil {
 		err = refused
@@ -42,7 +48,7 @@ func (j *Journal) BeginEpoch(ctx context.Context, after int64, region string) (j
 // attachBatch bounds the rows that one transaction fills in.
 const attachBatch = 5000
 
-// Attach makes regions known for the bucket.
+// Attach makes regions known for the bucket. One that was taken out stays so.
 func (j *Journal) Attach(ctx context.Context, bucket string, regions []string) error {
 	for _, region := range regions {
 		after, isFilled := "", false
@@ -63,6 +69,10 @@ func (j *Journal) Attach(ctx context.Context, bucket string, regions []string) e
 // there, and gives the next keys after `after` theirs. attached_at is set with the last of
 // them; a crash before that leaves 0, and the next Attach begins again.
 func (t *tx) fillIn(bucket, region, after string) (upTo string, isLast bool, err error) {
+	isDetached, err := t.scan(`SELECT 1 FROM bucket_regions WHERE bucket = ? AND region = ? AND detached_at <> 0`, []any{bucket, region}, new(int))
+	if err != nil || isDetached {
+		return "", isDetached, err
+	}
 	t.attach(bucket, region)
 	err = t.exec(`INSERT INTO bucket_regions (bucket, region, attached_at) VALUES (?, ?, 0) ON CONFLICT DO NOTHING`, bucket, region)
 	if err != nil {
@@ -88,7 +98,11 @@ func (t *tx) fillIn(bucket, region, after string) (upTo string, isLast bool, err
 	if err != nil || hasMore {
 		return upTo, false, err
 	}
-	return "", true, t.exec(`UPDATE bucket_regions SET attached_at = ? WHERE bucket = ? AND region = ?`, now, bucket, region)
+	err = t.exec(`UPDATE bucket_regions SET attached_at = ? WHERE bucket = ? AND region = ?`, now, bucket, region)
+	if err != nil {
+		return "", false, err
+	}
+	return "", true, t.record(audit.Entry{Action: audit.Attach, Actor: gatewayActor, Bucket: bucket, Region: region})
 }
 
 // Compared lists the regions whose bucket was compared.
@@ -114,6 +128,10 @@ func (j *Journal) SetCompared(ctx context.Context, bucket string, regions []stri
 		for _, region := range regions {
 			t.setCompared(bucket, region)
 			err := t.exec(`UPDATE bucket_regions SET compared_at = ? WHERE bucket = ? AND region = ?`, micros(time.Now()), bucket, region)
+			if err != nil {
+				return err
+			}
+			err = t.record(audit.Entry{Action: audit.Compare, Actor: gatewayActor, Bucket: bucket, Region: region})
 			if err != nil {
 				return err
 			}

@@ -2,9 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"io/fs"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	driver "modernc.org/sqlite"
 )
 
@@ -71,10 +74,90 @@ func AddObjects(j *Journal, bucket string, n int) error {
 	})
 }
 
+// AddWrites writes n rows "object-000000" and so on, acknowledged in alpha and pending in beta.
+func AddWrites(j *Journal, bucket string, n int) error {
+	if err := AddObjects(j, bucket, n); err != nil {
+		return err
+	}
+	return j.writer.do(context.Background(), func(t *tx) error {
+		t.sequence += int64(n)
+		return t.exec(`
+			INSERT INTO copies (bucket, key, region, state, epoch, sequence, etag, next_try, pending_since)
+			SELECT bucket, key, 'alpha', 'current', epoch, sequence, etag, 0, 0 FROM objects WHERE bucket = ?1
+			UNION ALL SELECT bucket, key, 'beta', 'pending', 0, 0, '', updated_at, updated_at FROM objects WHERE bucket = ?1`, bucket)
+	})
+}
+
 // AttachPartly is an Attach that ended after its first transaction.
 func AttachPartly(j *Journal, bucket, region string) error {
 	return j.writer.do(context.Background(), func(t *tx) error {
 		_, _, err := t.fillIn(bucket, region, "")
 		return err
 	})
+}
+
+// Migrate brings the file to a version of the schema, up or down.
+func Migrate(ctx context.Context, path string, version int64) error {
+	db, err := sql.Open("sqlite", dsn(path, 2<<10))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, folder)
+	if err != nil {
+		return err
+	}
+	current, _, err := provider.GetVersions(ctx)
+	if err == nil && current < version {
+		_, err = provider.UpTo(ctx, version)
+	} else if err == nil {
+		_, err = provider.DownTo(ctx, version)
+	}
+	return err
+}
+
+// Plans is how SQLite goes about each statement that the writer has run, by its text.
+func Plans(j *Journal) (plans map[string][]string, err error) {
+	plans = make(map[string][]string)
+	err = j.writer.do(context.Background(), func(t *tx) error {
+		for query := range t.stmts {
+			rows, err := t.conn.QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+query, make([]any, 24)...)
+			if err != nil {
+				return fmt.Errorf("explain %q: %w", query, err)
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var step string
+				if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+					return err
+				}
+				plans[query] = append(plans[query], step)
+			}
+			if err := rows.Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return plans, err
+}
+
+// Remembered is what the writer knows by heart, and what it would know if it read its memory
+// again.
+func Remembered(j *Journal) (now, onDisk string, err error) {
+	err = j.writer.do(context.Background(), func(t *tx) error {
+		now = fmt.Sprintf("%+v", t.memory)
+		kept := t.memory
+		if err := t.load(); err != nil {
+			return err
+		}
+		onDisk = fmt.Sprintf("%+v", t.memory)
+		t.memory = kept
+		return nil
+	})
+	return now, onDisk, err
 }

@@ -154,6 +154,8 @@ func scanKey(rows *sql.Rows) (key string, err error) {
 // lastKey sorts after every key: no UTF-8 has this byte.
 const lastKey = "\xff"
 
+const presentActive = `(SELECT active FROM epochs ORDER BY epoch DESC LIMIT 1)`
+
 // Differing returns rows whose copy in the region is not current, or contested.
 func (j *Journal) Differing(ctx context.Context, bucket, region, after, upTo string, limit int) ([]*journal.Object, error) {
 	if upTo == "" {
@@ -162,8 +164,8 @@ func (j *Journal) Differing(ctx context.Context, bucket, region, after, upTo str
 	const bounds = `key > ?3 AND key <= ?4`
 	return j.rowsOf(ctx, bucket, `
 		SELECT key FROM copies INDEXED BY copies_behind WHERE bucket = ?1 AND region = ?2 AND state <> 'current' AND `+bounds+`
-		UNION SELECT key FROM objects WHERE bucket = ?1 AND unsettled = 1 AND `+bounds+`
-		UNION SELECT key FROM intents WHERE bucket = ?1 AND operation <> 'repair' AND `+bounds+`
+		UNION SELECT key FROM objects WHERE bucket = ?1 AND unsettled = 1 AND last_region = `+presentActive+` AND `+bounds+`
+		UNION SELECT key FROM intents WHERE bucket = ?1 AND operation <> 'repair' AND region = `+presentActive+` AND `+bounds+`
 		ORDER BY key LIMIT ?5`, bucket, region, after, upTo, limit)
 }
 
@@ -172,7 +174,6 @@ func (j *Journal) Unsettled(ctx context.Context, bucket, after string, limit int
 	return j.rowsOf(ctx, bucket, `
 		SELECT key FROM objects WHERE bucket = ?1 AND unsettled = 1 AND key > ?2
 		UNION SELECT key FROM intents WHERE bucket = ?1 AND in_doubt = 1 AND key > ?2
-			AND region = (SELECT active FROM epochs ORDER BY epoch DESC LIMIT 1)
 		ORDER BY key LIMIT ?3`, bucket, after, limit)
 }
 

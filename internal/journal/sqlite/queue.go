@@ -17,7 +17,7 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 	err := j.writer.do(ctx, func(t *tx) error {
 		tasks = nil
 		now := time.Now()
-		if err := t.endClaims(bucket, region, now); err != nil {
+		if err := t.endClaims(bucket, region, now, micros(now)); err != nil {
 			return err
 		}
 		claim := rand.Int64() | 1 // never 0, which is no claim
@@ -49,13 +49,14 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 	return tasks, err
 }
 
-// endClaims takes up the region's claims whose lease is over.
-func (t *tx) endClaims(bucket, region string, now time.Time) error {
-	const isOver = ` WHERE claimed_until <= ?1 AND bucket = ?2 AND region = ?3 AND claim <> 0`
-	if err := t.exec(lateClaims+isOver+keepLonger, micros(now), bucket, region); err != nil {
+// endClaims takes up the region's claims whose lease ends by then.
+func (t *tx) endClaims(bucket, region string, now time.Time, by int64) error {
+	const isOver = ` WHERE claimed_until <= ?4 AND bucket = ?2 AND region = ?3 AND claim <> 0`
+	if err := t.exec(lateClaims+isOver+keepLonger, micros(now), bucket, region, by); err != nil {
 		return err
 	}
-	return t.exec(`UPDATE copies INDEXED BY copies_claimed SET claim = 0, claimed_until = 0`+isOver, micros(now), bucket, region)
+	return t.exec(`UPDATE copies INDEXED BY copies_claimed SET claim = 0, claimed_until = 0
+		WHERE claimed_until <= ?3 AND bucket = ?1 AND region = ?2 AND claim <> 0`, bucket, region, by)
 }
 
 // What a worker that is gone may have sent is a late copy; ?1 is now.
@@ -75,6 +76,13 @@ func (t *tx) task(bucket, key, region string) (journal.Task, error) {
 		return task, fmt.Errorf("copy without a row: region %s", region)
 	}
 	task.Object = *o
+	task.Regressed = t.regressed[bucket][region]
+	if task.Losers, err = t.losersIn(bucket, key, region); err != nil {
+		return task, err
+	}
+	for i := range task.Losers {
+		task.Losers[i] = withKeptKey(task.Losers[i])
+	}
 	task.Late, err = collect(context.Background(), t, scanLate,
 		`SELECT expects, etag, until FROM late_copies WHERE bucket = ? AND key = ? AND region = ? ORDER BY until`,
 		bucket, key, region)
@@ -130,6 +138,7 @@ func (j *Journal) claimed(ctx context.Context, task journal.Task, f func(*tx) er
 // The reasons that a copy which was made is not current yet.
 const (
 	reasonContested = "the key is still being written; the copy is made again"
+	reasonDemoted   = "an earlier write of the key has no answer there and may still land"
 	reasonLate      = "an earlier copy, to which the region gave no answer, may still land on it"
 )
 
@@ -186,11 +195,14 @@ func (t *tx) whyNotCurrent(task journal.Task, etag string, rest time.Duration) (
 	if o.Version != task.Object.Version {
 		return now, "", nil
 	}
-	if o.Contested() {
+	if o.Contested(t.state.Active) {
 		return now.Add(rest), reasonContested, nil
 	}
-	if task.Object.Contested() {
+	if task.Object.Contested(t.state.Active) {
 		return now, reasonContested, nil
+	}
+	if o.IsUnsettledIn(task.Region) {
+		return now.Add(rest), reasonDemoted, nil
 	}
 	late, err := t.lateUntil(task, etag, now)
 	if err != nil || late.IsZero() {
@@ -234,11 +246,15 @@ func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure
 	}
 	return j.claimed(ctx, task, func(t *tx) error {
 		if f.SourceChanged {
-			err := t.exec(`UPDATE objects SET unsettled = 1 WHERE bucket = ? AND key = ? AND epoch = ? AND sequence = ?`,
-				o.Bucket, o.Key, o.Version.Epoch, o.Version.Sequence)
-			if err != nil {
+			if err := t.unsettle(o.Bucket, o.Key, t.state.Active, o.Version); err != nil {
 				return err
 			}
+		}
+		if err := t.keepFailed(f); err != nil {
+			return err
+		}
+		if f.Loser != 0 {
+			f.State = journal.Pending // what became of the loser says nothing of the copy
 		}
 		return t.fail(task, f)
 	})
@@ -264,15 +280,20 @@ func (t *tx) fail(task journal.Task, f journal.Failure) error {
 	if err != nil || moved > 0 {
 		return err
 	}
+	if f.State == journal.Missing {
+		if err := t.lost(task, f.Reason); err != nil {
+			return err
+		}
+	}
 	return t.exec(`
 		UPDATE copies SET attempts = attempts + 1, last_error = ?4, state = ?5,
 			next_try = CASE ?5 WHEN 'pending' THEN ?6 ELSE 0 END,
 			pending_since = CASE ?5 WHEN 'pending' THEN pending_since ELSE 0 END,
 			epoch = CASE ?5 WHEN 'missing' THEN 0 ELSE epoch END,
 			sequence = CASE ?5 WHEN 'missing' THEN 0 ELSE sequence END,
-			etag = CASE ?5 WHEN 'missing' THEN '' ELSE etag END
+			etag = CASE ?5 WHEN 'missing' THEN ?7 ELSE etag END
 		WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'pending'`,
-		o.Bucket, o.Key, task.Region, f.Reason, string(f.State), cmp.Or(micros(f.NextTry), now))
+		o.Bucket, o.Key, task.Region, f.Reason, string(f.State), cmp.Or(micros(f.NextTry), now), f.Held)
 }
 
 // Request puts a copy into the queue at once.
@@ -289,4 +310,25 @@ func (j *Journal) Request(ctx context.Context, bucket, key, region string, v jou
 		return err
 	})
 	return queued > 0, err
+}
+
+// Hurry makes what has failed due at once.
+func (j *Journal) Hurry(ctx context.Context, bucket, region string) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		now := micros(time.Now())
+		return t.exec(`UPDATE copies SET next_try = ?3 WHERE bucket = ?1 AND region = ?2 AND state = 'pending' AND next_try > ?3`, bucket, region, now)
+	})
+}
+
+// lost: the region does not hold the version, and nobody has it. Where no other region was
+// ever brought to it either, nobody will.
+func (t *tx) lost(task journal.Task, reason string) error {
+	if t.openEntries == 0 {
+		return nil
+	}
+	o := &task.Object
+	return t.closeWhere(journal.IsLost, reason, `
+		bucket = ?1 AND key = ?2 AND epoch = ?3 AND sequence = ?4 AND NOT EXISTS (
+			SELECT 1 FROM copies WHERE bucket = ?1 AND key = ?2 AND region <> ?5 AND (state = 'current' OR epoch = ?3 AND sequence = ?4))`,
+		o.Bucket, o.Key, o.Version.Epoch, o.Version.Sequence, task.Region)
 }

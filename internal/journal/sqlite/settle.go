@@ -2,28 +2,42 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
 )
 
-// Settle applies what was seen in the active to a key.
+// Settle applies what was seen in a region to a key.
 func (j *Journal) Settle(ctx context.Context, seen journal.Observation) (journal.Decision, error) {
 	decision := journal.Wait
 	var refused error
 	err := j.writer.do(ctx, func(t *tx) error {
-		if refused = t.checkEpoch(seen.Epoch, seen.Region); refused != nil {
+		decision, refused = journal.Wait, nil
+		if seen.Epoch == 0 || seen.Epoch != t.state.Epoch {
+			refused = t.checkEpoch(seen.Epoch, seen.Region)
 			return nil
 		}
 		o, err := readObject(context.Background(), t, seen.Bucket, seen.Key)
 		if err != nil || o == nil {
 			return err
 		}
-		if o.Version != seen.Version || !allSeen(o.Intents, seen.Intents) {
+		isActive := seen.Region == t.state.Active
+		if isActive && o.Version != seen.Version || !allSeen(o.Intents, seen.Intents, seen.Region, isActive) {
 			return nil
 		}
-		decision = journal.Decide(o, seen, t.compared[seen.Bucket][seen.Region])
+		regressed := t.regressed[seen.Bucket][seen.Region]
+		if !isActive || o.IsReturned(seen.Region) {
+			decision, err = t.settleDemoted(o, seen, regressed)
+			return err
+		}
+		decide := journal.Decide
+		if regressed {
+			decide = journal.DecideRegressed
+		}
+		decision = decide(o, seen, t.compared[seen.Bucket][seen.Region])
 		return t.settle(o, seen, decision)
 	})
 	if err == nil {
@@ -32,41 +46,45 @@ func (j *Journal) Settle(ctx context.Context, seen journal.Observation) (journal
 	return decision, err
 }
 
-// allSeen reports whether every intent there is was there when the region was read.
-func allSeen(intents []journal.Intent, ids []int64) bool {
-	for _, i := range intents {
-		if !slices.Contains(ids, i.ID) {
-			return false
-		}
-	}
-	return true
+// allSeen reports whether every intent there is, in the region or, with all, in any, was
+// there when the region was read.
+func allSeen(intents []journal.Intent, ids []int64, region string, all bool) bool {
+	return !slices.ContainsFunc(intents, func(i journal.Intent) bool {
+		return (all || i.Region == region) && !slices.Contains(ids, i.ID)
+	})
 }
 
 func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decision) error {
 	if d == journal.Wait {
 		return nil
 	}
-	err := t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region)
+	landedLate, err := t.landedLate(o, seen.Region)
 	if err != nil {
+		return err
+	}
+	if err := t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region); err != nil {
+		return err
+	}
+	if err := t.closeIntents(o.Intents, seen, d, func(e journal.Intent) error {
+		return t.closeWhere(journal.Recovered, "found applied in the active region"+oneOf(o.Intents, seen.Region), `intent = ?1`, e.ID)
+	}); err != nil {
+		return err
+	}
+	if err := t.closeStandIns(o, seen, d); err != nil {
 		return err
 	}
 	switch d {
 	case journal.NotApplied:
 		return nil
 	case journal.Adopted, journal.Deleted:
-		_, err := t.write(newVersion{
-			bucket: o.Bucket, key: o.Key, region: seen.Region, operation: string(explains(o.Intents, seen, d)),
-			deleted: d == journal.Deleted, written: seen.Written,
-		})
-		return err
+		return t.adopt(o, seen, d, t.draw(), landedLate)
 	}
-	err = t.exec(`UPDATE objects SET unsettled = 0, delete_seen = 0 WHERE bucket = ? AND key = ?`, o.Bucket, o.Key)
+	err = t.exec(`UPDATE objects SET unsettled = 0, delete_seen = 0 WHERE bucket = ? AND key = ? AND last_region = ?`, o.Bucket, o.Key, seen.Region)
 	if err != nil {
 		return err
 	}
 	// What waited for the key to rest need not wait any longer.
-	err = t.exec(`UPDATE copies SET next_try = ? WHERE bucket = ? AND key = ? AND state = 'pending'`, micros(time.Now()), o.Bucket, o.Key)
-	if err != nil {
+	if err := t.dueNow(o); err != nil {
 		return err
 	}
 	switch d {
@@ -83,6 +101,125 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 		return t.exec(`UPDATE copies SET etag = ?1, epoch = 0, sequence = 0 WHERE bucket = ?2 AND key = ?3 AND region = ?4 AND etag <> ?1`,
 			seen.ETag, o.Bucket, o.Key, seen.Region)
 	}
+}
+
+func (t *tx) dueNow(o *journal.Object) error {
+	return t.exec(`UPDATE copies SET next_try = ? WHERE bucket = ? AND key = ? AND state = 'pending'`, micros(time.Now()), o.Bucket, o.Key)
+}
+
+// landedLate reports whether one of the writes that are open in a region began before the
+// key's version was committed: what it left may have landed late, over that version.
+func (t *tx) landedLate(o *journal.Object, region string) (bool, error) {
+	return t.scan(`SELECT 1 FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair' AND began < ? LIMIT 1`,
+		[]any{o.Bucket, o.Key, region, o.Version.Sequence}, new(int))
+}
+
+// adopt gives the key the version v for what the region was seen to hold. An acknowledged
+// write over which that landed late is a conflict where another region still has it.
+func (t *tx) adopt(o *journal.Object, seen journal.Observation, d journal.Decision, v journal.Version, landedLate bool) error {
+	if landedLate {
+		if err := t.lateOver(o, seen.Region, v); err != nil {
+			return err
+		}
+	}
+	operation := explains(o.Intents, seen, d)
+	err := t.write(newVersion{
+		bucket: o.Bucket, key: o.Key, region: seen.Region, operation: string(operation),
+		deleted: d == journal.Deleted, written: seen.Written, before: overlapOf(o),
+	}, v)
+	if err != nil {
+		return err
+	}
+	return t.record(audit.Entry{
+		Action: audit.Adopt, Actor: gatewayActor, Bucket: o.Bucket, Key: o.Key, Version: v.String(), Region: seen.Region,
+		Detail: fmt.Sprintf("%s %s %d", operation, seen.ETag, seen.Size),
+	})
+}
+
+// lateOver: the later version v is of a write that was begun before the key's acknowledged
+// one was committed.
+func (t *tx) lateOver(o *journal.Object, region string, v journal.Version) error {
+	c := journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: o.Version, Winner: v, Operation: o.Operation, Deleted: o.Deleted,
+		ETag: o.ETag, Size: o.Size, ContentType: o.ContentType,
+	}
+	for _, held := range o.Copies {
+		hasIt := held.State == journal.Current || held.Version == o.Version && held.ETag == o.ETag
+		if held.Region != region && (hasIt || o.Deleted) {
+			c.Region, c.ETag = held.Region, held.ETag
+			if c.Deleted {
+				c.ETag = ""
+			}
+			return t.addConflict(c)
+		}
+	}
+	return nil
+}
+
+// closeIntents closes the ledger entries of a region's intents: explained is told of each
+// that may have made what was seen, the others were not applied.
+func (t *tx) closeIntents(intents []journal.Intent, seen journal.Observation, d journal.Decision, explained func(journal.Intent) error) error {
+	if t.openEntries == 0 {
+		return nil
+	}
+	for _, i := range intents {
+		if i.Region != seen.Region || i.Operation == journal.Repair {
+			continue
+		}
+		isDelete := i.Operation == journal.Delete
+		var err error
+		switch {
+		case d == journal.Adopted && !isDelete, d == journal.Deleted && isDelete:
+			err = explained(i)
+		default:
+			err = t.closeWhere(journal.WasNotApplied, "the region was read again, and does not hold it", `intent = ?1`, i.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeStandIns closes the ledger entries of writes that overlapped in the active when it was
+// that before.
+func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journal.Decision) error {
+	if t.openEntries == 0 {
+		return nil
+	}
+	isWhole := seen.Found != o.Deleted && (o.Deleted || seen.ETag == o.ETag)
+	for _, i := range o.Intents {
+		if i.Region != seen.Region || !i.IsStandIn() {
+			continue
+		}
+		var err error
+		switch isFind := d == journal.Adopted || d == journal.Deleted; {
+		case isWhole:
+			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
+		case isFind:
+			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, i.Restores)
+		default:
+			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneOf says that of several writes without an answer one is what was found.
+func oneOf(intents []journal.Intent, region string) string {
+	n := 0
+	for _, i := range intents {
+		if i.Region == region && i.Operation != journal.Repair {
+			n++
+		}
+	}
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", as one of %d writes without an answer", n)
 }
 
 // explains is the operation that made the version. An object of which there is not

@@ -41,6 +41,9 @@ type Config struct {
 	// RestInterval is how soon a copy of a key that is still being written is
 	// tried again. Default 5 s.
 	RestInterval time.Duration
+	// BootID names the machine's boot; another one than the last, after a stop that was not
+	// clean, means that the machine itself went down. Default: nothing is known.
+	BootID string
 	// Logger tells of migrations and of what a crash left. Required.
 	Logger *slog.Logger
 	// Metrics counts commits. Default: none.
@@ -53,6 +56,8 @@ type Journal struct {
 	readers *sql.DB
 	lock    *flock.Flock
 	rest    time.Duration
+	// machineStopped: the machine went down while the journal was open.
+	machineStopped bool
 }
 
 var _ journal.Journal = (*Journal)(nil)
@@ -102,6 +107,10 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err := recoverFromCrash(ctx, db, cfg.Logger); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	machineStopped, err := takeUpBoot(ctx, db, cfg.BootID)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	w, err := newWriter(ctx, db, cfg.Metrics)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -112,7 +121,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	readers.SetMaxOpenConns(4)
 	readers.SetMaxIdleConns(4)
-	return &Journal{writer: w, readers: readers, rest: cmp.Or(cfg.RestInterval, 5*time.Second)}, nil
+	return &Journal{writer: w, readers: readers, rest: cmp.Or(cfg.RestInterval, 5*time.Second), machineStopped: machineStopped}, nil
 }
 
 // dsn names the file with the pragmas of every connection; cacheKiB bounds a
@@ -201,9 +210,38 @@ func takeUpClaims(ctx context.Context, db *sql.DB, now time.Time) (claims int64,
 	return claims, t.Commit()
 }
 
-// Close waits for the writer and lets go of the file.
+// takeUpBoot records the boot in which the journal is open, and reports whether it was open
+// in an earlier one that ended under it. A crash, or a stop, before that is taken up leaves it to
+// the next start.
+func takeUpBoot(ctx context.Context, db *sql.DB, bootID string) (machineStopped bool, err error) {
+	err = db.QueryRowContext(ctx, `
+		UPDATE journal SET boot_id = ?1, closed = 0,
+			machine_stopped = machine_stopped OR closed = 0 AND boot_id <> '' AND ?1 <> '' AND boot_id <> ?1
+		RETURNING machine_stopped`, bootID).Scan(&machineStopped)
+	if err != nil {
+		return false, fmt.Errorf("record the boot: %w", err)
+	}
+	return machineStopped, nil
+}
+
+// MachineStopped reports whether the machine went down while the journal was open: what was
+// not synced to disk then may be gone. It stays so over restarts until TakeUpMachineStop.
+func (j *Journal) MachineStopped() bool { return j.machineStopped }
+
+// TakeUpMachineStop records that whatever may be gone by the machine's stop is marked for it,
+// so that the next start says nothing of it any more.
+func (j *Journal) TakeUpMachineStop(ctx context.Context) error {
+	return j.writer.do(ctx, func(t *tx) error { return t.exec(`UPDATE journal SET machine_stopped = 0`) })
+}
+
+// Close waits for the writer and lets go of the file. What the process has written to other
+// files is on disk, if the caller has synced it.
 func (j *Journal) Close() error {
-	err := errors.Join(j.writer.close(), j.readers.Close())
+	err := j.writer.do(context.Background(), func(t *tx) error { return t.exec(`UPDATE journal SET closed = 1`) })
+	if errors.Is(err, journal.ErrUnavailable) {
+		err = nil // it is closed already, or has no room: then the next start is careful for nothing
+	}
+	err = errors.Join(err, j.writer.close(), j.readers.Close())
 	return errors.Join(err, j.lock.Unlock())
 }
 

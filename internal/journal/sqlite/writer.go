@@ -14,6 +14,7 @@ import (
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
 )
 
@@ -63,6 +64,14 @@ type memory struct {
 	sequence int64
 	regions  map[string][]string        // attached, by bucket, sorted
 	compared map[string]map[string]bool // by bucket, by region
+	// regressed regions came back older, by bucket.
+	regressed map[string]map[string]bool
+	// openEntries of all ledgers, and losers that are not kept yet: mostly 0, and then no
+	// write asks for its own.
+	openEntries, losers int64
+	// The audit chain's length and its last hash.
+	auditSize int64
+	auditHead audit.Hash
 }
 
 func newWriter(ctx context.Context, db *sql.DB, m *Metrics) (*writer, error) {
@@ -283,35 +292,45 @@ func (t *tx) drawIntent() int64 {
 func (m memory) clone() memory {
 	m.regions = maps.Clone(m.regions)
 	m.compared = maps.Clone(m.compared)
+	m.regressed = maps.Clone(m.regressed)
 	return m
 }
 
 // load reads the memory from disk.
 func (t *tx) load() error {
-	m := memory{regions: make(map[string][]string), compared: make(map[string]map[string]bool)}
+	m := memory{regions: make(map[string][]string), compared: make(map[string]map[string]bool), regressed: make(map[string]map[string]bool)}
 	if _, err := t.scan(`SELECT journal_id, sequence FROM journal WHERE id = 1`, nil, &m.state.JournalID, &m.sequence); err != nil {
 		return fmt.Errorf("read the journal's state: %w", err)
 	}
 	var began int64
-	if _, err := t.scan(`SELECT epoch, active, began_at FROM epochs ORDER BY epoch DESC LIMIT 1`, nil,
-		&m.state.Epoch, &m.state.Active, &began); err != nil {
+	if _, err := t.scan(`SELECT epoch, active, began_at, uncompared FROM epochs ORDER BY epoch DESC LIMIT 1`, nil,
+		&m.state.Epoch, &m.state.Active, &began, &m.state.Uncompared); err != nil {
 		return fmt.Errorf("read the journal's epoch: %w", err)
 	}
 	m.state.BeganAt = fromMicros(began)
-	rows, err := t.QueryContext(context.Background(), `SELECT bucket, region, compared_at FROM bucket_regions`)
+	if err := t.loadAudit(&m); err != nil {
+		return err
+	}
+	if err := t.loadCounts(&m); err != nil {
+		return err
+	}
+	rows, err := t.QueryContext(context.Background(), `SELECT bucket, region, compared_at, regressed_at FROM bucket_regions WHERE detached_at = 0`)
 	if err != nil {
 		return fmt.Errorf("read the journal's regions: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var bucket, region string
-		var compared int64
-		if err := rows.Scan(&bucket, &region, &compared); err != nil {
+		var compared, regressed int64
+		if err := rows.Scan(&bucket, &region, &compared, &regressed); err != nil {
 			return err
 		}
 		m.attach(bucket, region)
 		if compared != 0 {
 			m.setCompared(bucket, region)
+		}
+		if regressed != 0 {
+			m.setRegressed(bucket, region, true)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -328,11 +347,40 @@ func (m *memory) attach(bucket, region string) {
 	m.regions[bucket] = slices.Compact(regions)
 }
 
-func (m *memory) setCompared(bucket, region string) {
-	compared := maps.Clone(m.compared[bucket])
-	if compared == nil {
-		compared = make(map[string]bool)
+func (m *memory) setCompared(bucket, region string) { setFlag(m.compared, bucket, region, true) }
+
+func (m *memory) setRegressed(bucket, region string, is bool) {
+	setFlag(m.regressed, bucket, region, is)
+}
+
+func setFlag(flags map[string]map[string]bool, bucket, region string, is bool) {
+	regions := maps.Clone(flags[bucket])
+	if regions == nil {
+		regions = make(map[string]bool)
 	}
-	compared[region] = true
-	m.compared[bucket] = compared
+	regions[region] = is
+	if !is {
+		delete(regions, region)
+	}
+	flags[bucket] = regions
+	if len(regions) == 0 {
+		delete(flags, bucket)
+	}
+}
+
+// detach forgets a region of the bucket.
+func (m *memory) detach(bucket, region string) {
+	m.regions[bucket] = slices.DeleteFunc(slices.Clone(m.regions[bucket]), func(name string) bool { return name == region })
+	setFlag(m.compared, bucket, region, false)
+	setFlag(m.regressed, bucket, region, false)
+}
+
+// loadCounts reads how much is open.
+func (t *tx) loadCounts(m *memory) error {
+	_, err := t.scan(`SELECT (SELECT count(*) FROM ledger INDEXED BY ledger_open WHERE outcome = ''),
+		(SELECT count(*) FROM conflicts INDEXED BY conflicts_found WHERE state = 'found')`, nil, &m.openEntries, &m.losers)
+	if err != nil {
+		return fmt.Errorf("read what is open: %w", err)
+	}
+	return nil
 }

@@ -3,8 +3,10 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
 )
 
@@ -21,10 +23,13 @@ func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
 			if err != nil {
 				return err
 			}
-			if o == nil || o.Version != i.Restores || o.Contested() {
+			if o == nil || o.Version != i.Restores || o.Contested(t.state.Active) {
 				refused = journal.ErrMovedOn
 				return nil
 			}
+		} else if losers, err := t.losersIn(i.Bucket, i.Key, i.Region); err != nil || len(losers) > 0 {
+			refused = journal.ErrLoser
+			return err
 		}
 		id = t.drawIntent()
 		opened, err := t.execCount(`
@@ -59,9 +64,14 @@ type openIntent struct {
 	bucket, key, region, operation string
 	epoch, began                   int64
 	restores, version              journal.Version
+	lastRegion                     string
 	deleted, unsettled, deleteSeen bool
 	hasOther                       bool
 }
+
+// isHere reports whether the row's version was written in the intent's region. What is known
+// of its order there says nothing of another region.
+func (i *openIntent) isHere() bool { return i.lastRegion == i.region }
 
 // readIntent: two repairs of one version bring the same, so neither is another
 // write to the other.
@@ -69,12 +79,13 @@ func (t *tx) readIntent(id int64) (i openIntent, found bool, err error) {
 	found, err = t.scan(`
 		SELECT i.bucket, i.key, i.region, i.operation, i.epoch, i.began, i.restores_epoch, i.restores_sequence,
 			coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.deleted, 0), coalesce(o.unsettled, 0), coalesce(o.delete_seen, 0),
+			coalesce(o.last_region, ''),
 			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.id <> i.id
 				AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
 		FROM intents i LEFT JOIN objects o ON o.bucket = i.bucket AND o.key = i.key
 		WHERE i.id = ?`, []any{id},
 		&i.bucket, &i.key, &i.region, &i.operation, &i.epoch, &i.began, &i.restores.Epoch, &i.restores.Sequence,
-		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.hasOther)
+		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.lastRegion, &i.hasOther)
 	return i, found, err
 }
 
@@ -112,7 +123,7 @@ func (j *Journal) Commit(ctx context.Context, id int64, w journal.Written) (jour
 // there, and with the last one committed if that drew its sequence after this began.
 func (i *openIntent) isOverlapped() bool { return i.hasOther || i.isOvertaken() }
 
-func (i *openIntent) isOvertaken() bool { return i.version.Sequence > i.began }
+func (i *openIntent) isOvertaken() bool { return i.isHere() && i.version.Sequence > i.began }
 
 func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Committed, error) {
 	if err := t.exec(`DELETE FROM intents WHERE id = ?`, id); err != nil {
@@ -124,8 +135,17 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 		deleted: isDelete, written: w, unsettled: i.isOverlapped(),
 	}
 	row.deleteSeen = row.unsettled && (isDelete || i.isOvertaken() && (i.deleted || i.deleteSeen))
-	version, err := t.write(row)
-	return journal.Committed{Version: version, Settled: !row.unsettled}, err
+	if i.unsettled {
+		row.before = overlap{region: i.lastRegion, version: i.version, deleteSeen: i.deleteSeen}
+	}
+	version := t.draw()
+	if err := t.write(row, version); err != nil {
+		return journal.Committed{}, err
+	}
+	return journal.Committed{Version: version, Settled: !row.unsettled}, t.record(audit.Entry{
+		Action: audit.Write, Actor: clientActor, Bucket: i.bucket, Key: i.key, Version: version.String(), Region: i.region,
+		Detail: i.operation + " " + w.ETag + " " + strconv.FormatInt(w.Size, 10),
+	})
 }
 
 // commitRepair: where a write overlapped, the intent is kept, in doubt although it
@@ -133,14 +153,36 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 // overlap, both are answered; without the intent, the object that the active then holds
 // would be adopted, and the deleted key be back.)
 func (t *tx) commitRepair(id int64, i openIntent) (journal.Committed, error) {
-	if i.isOverlapped() || i.unsettled || i.version != i.restores {
+	err := t.record(audit.Entry{
+		Action: audit.Repair, Actor: gatewayActor, Bucket: i.bucket, Key: i.key, Version: i.restores.String(), Region: i.region,
+	})
+	if err != nil {
+		return journal.Committed{}, err
+	}
+	if i.isOverlapped() || i.isHere() && i.unsettled || i.version != i.restores {
 		if err := t.exec(`UPDATE intents SET in_doubt = 1, doubt_until = ? WHERE id = ?`, micros(time.Now()), id); err != nil {
 			return journal.Committed{}, err
 		}
-		err := t.exec(`UPDATE objects SET unsettled = 1 WHERE bucket = ? AND key = ?`, i.bucket, i.key)
-		return journal.Committed{Version: i.version}, err
+		return journal.Committed{Version: i.version}, t.unsettle(i.bucket, i.key, i.region, i.version)
 	}
 	return journal.Committed{Version: i.version, Settled: true}, t.exec(`DELETE FROM intents WHERE id = ?`, id)
+}
+
+// unsettle has a region read again for the key, if that is at version v. Where the row is
+// unsettled in another region, an intent keeps that from then on.
+func (t *tx) unsettle(bucket, key, region string, v journal.Version) error {
+	u := overlap{version: v}
+	isElsewhere, err := t.scan(`SELECT last_region, delete_seen FROM objects
+		WHERE bucket = ? AND key = ? AND epoch = ? AND sequence = ? AND unsettled = 1 AND last_region <> ?`,
+		[]any{bucket, key, v.Epoch, v.Sequence, region}, &u.region, &u.deleteSeen)
+	if err == nil && isElsewhere {
+		err = t.standIn(bucket, key, u)
+	}
+	if err != nil {
+		return err
+	}
+	return t.exec(`UPDATE objects SET unsettled = 1, last_region = ?5, delete_seen = delete_seen AND last_region = ?5
+		WHERE bucket = ?1 AND key = ?2 AND epoch = ?3 AND sequence = ?4`, bucket, key, v.Epoch, v.Sequence, region)
 }
 
 // newVersion is a write on its way into the index.
@@ -149,15 +191,30 @@ type newVersion struct {
 	deleted                        bool
 	written                        journal.Written
 	unsettled, deleteSeen          bool
+	// before is what the row says until then of writes that overlapped.
+	before overlap
 }
 
-// write gives the key a new version: the active holds it, every other attached
-// region is to be brought to it.
-func (t *tx) write(n newVersion) (journal.Version, error) {
-	v := t.draw()
+// write gives the key a new version: the region holds it, every other attached one is to
+// be brought to it.
+func (t *tx) write(n newVersion, v journal.Version) error {
 	now := micros(time.Now())
 	if n.deleted {
 		n.written = journal.Written{}
+	}
+	if n.before.region == n.region {
+		n.before = overlap{}
+	}
+	if err := t.displaced(n, v); err != nil {
+		return err
+	}
+	if err := t.overwrittenUnkept(n.bucket, n.key, n.region); err != nil {
+		return err
+	}
+	if n.before.region != "" {
+		if err := t.standIn(n.bucket, n.key, n.before); err != nil {
+			return err
+		}
 	}
 	err := t.exec(`
 		INSERT INTO objects (bucket, key, epoch, sequence, operation, deleted, etag, size, content_type, last_region,
@@ -170,20 +227,34 @@ func (t *tx) write(n newVersion) (journal.Version, error) {
 		n.bucket, n.key, v.Epoch, v.Sequence, n.operation, n.deleted, n.written.ETag, n.written.Size, n.written.ContentType,
 		n.region, now, n.unsettled, n.deleteSeen)
 	if err != nil {
-		return v, err
+		return err
 	}
 	for _, region := range t.regions[n.bucket] {
 		if region != n.region {
 			if err := t.pend(n.bucket, n.key, region, now); err != nil {
-				return v, err
+				return err
 			}
 		}
 	}
-	return v, t.setCurrent(n.bucket, n.key, n.region, v, n.written.ETag)
+	return t.setCurrent(n.bucket, n.key, n.region, v, n.written.ETag)
 }
 
-// setCurrent: a claim on the copy stays, so that its worker finds out.
+// setCurrent: a claim on the copy stays, so that its worker finds out. What only another
+// region had is recovered with it, and so is what the active is found to have.
 func (t *tx) setCurrent(bucket, key, region string, v journal.Version, etag string) error {
+	if t.openEntries > 0 {
+		err := t.closeWhere(journal.Recovered, "region "+region+" has it", `
+			bucket = ?1 AND key = ?2 AND epoch = ?3 AND sequence = ?4 AND (region <> ?5 OR ?6)`,
+			bucket, key, v.Epoch, v.Sequence, region, region == t.state.Active)
+		if err != nil {
+			return err
+		}
+		// Whoever has waited for somebody to have it need not wait any longer.
+		err = t.exec(`UPDATE copies SET next_try = ?3 WHERE bucket = ?1 AND key = ?2 AND state = 'pending' AND next_try > ?3`, bucket, key, micros(time.Now()))
+		if err != nil {
+			return err
+		}
+	}
 	return t.exec(`
 		INSERT INTO copies (bucket, key, region, state, epoch, sequence, etag) VALUES (?1, ?2, ?3, 'current', ?4, ?5, ?6)
 		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'current', epoch = ?4, sequence = ?5, etag = ?6,
@@ -202,7 +273,15 @@ func (t *tx) pend(bucket, key, region string, now int64) error {
 
 // Abandon closes an intent that left nothing.
 func (j *Journal) Abandon(ctx context.Context, id int64) error {
-	return j.writer.do(ctx, func(t *tx) error { return t.exec(`DELETE FROM intents WHERE id = ?`, id) })
+	return j.writer.do(ctx, func(t *tx) error {
+		if t.openEntries > 0 {
+			err := t.closeWhere(journal.WasNotApplied, "the region refused it, or it was never sent", `intent = ?1`, id)
+			if err != nil {
+				return err
+			}
+		}
+		return t.exec(`DELETE FROM intents WHERE id = ?`, id)
+	})
 }
 
 // Doubt marks an intent whose outcome is unknown.
@@ -225,8 +304,8 @@ func (j *Journal) MarkMissing(ctx context.Context, bucket, key, region string, v
 				next_try = CASE WHEN ?7 THEN 0 ELSE ?8 END, pending_since = CASE WHEN ?7 THEN 0 ELSE ?8 END
 			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'current' AND epoch = ?4 AND sequence = ?5
 				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?4 AND sequence = ?5
-					AND NOT deleted AND NOT unsettled)
-				AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND operation <> 'repair')`,
-			bucket, key, region, v.Epoch, v.Sequence, reasonMissing, region == t.state.Active, micros(time.Now()))
+					AND NOT deleted AND NOT (unsettled AND last_region IN (?3, ?9)))
+				AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND operation <> 'repair' AND region IN (?3, ?9))`,
+			bucket, key, region, v.Epoch, v.Sequence, reasonMissing, region == t.state.Active, micros(time.Now()), t.state.Active)
 	})
 }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gnew/tandem/internal/config"
+	"github.com/gnew/tandem/internal/mark"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/region/localregion"
+)
+
+// checkpointOfFile reads a signed note, or one out of JSON: the gateway's state and a mark
+// have it as "checkpoint", a line of the log as "note".
+func checkpointOfFile(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.TrimSpace(data)
+	if !bytes.HasPrefix(data, []byte("{")) {
+		return append(data, '\n'), nil // the end of a note may be lost on its way through a mail
+	}
+	var has struct{ Checkpoint, Note string }
+	if err := json.Unmarshal(data, &has); err != nil {
+		return nil, fmt.Errorf("read JSON: %w", err)
+	}
+	if has.Checkpoint == "" && has.Note == "" {
+		return nil, errors.New(`its JSON has no member "checkpoint" or "note", or an empty one: a gateway signs its first checkpoint as it starts`)
+	}
+	return []byte(has.Checkpoint + has.Note), nil
+}
+
+// checkpointOfRegion reads the one in the region's mark.
+func checkpointOfRegion(ctx context.Context, cfg config.Config, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.RegionTimeout)
+	defer cancel()
+	c, err := configured(cfg, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRegion(ctx, cfg, c)
+	if err != nil {
+		return nil, err
+	}
+	content, err := mark.Read(ctx, r)
+	switch {
+	case err != nil && c.Embedded():
+		return nil, fmt.Errorf("%w (an embedded region runs while its gateway does)", err)
+	case err != nil:
+		return nil, err
+	case content == nil:
+		return nil, fmt.Errorf("the region has no mark (%s in bucket %s)", mark.Key, c.Bucket)
+	case content.Checkpoint == "":
+		return nil, errors.New("the region's mark has none yet")
+	}
+	return []byte(content.Checkpoint), nil
+}
+
+func configured(cfg config.Config, name string) (config.Region, error) {
+	var names []string
+	for _, c := range cfg.Regions {
+		names = append(names, c.Name)
+	}
+	i := slices.Index(names, name)
+	if i < 0 {
+		return config.Region{}, fmt.Errorf("no region %q is configured; configured are: %s", name, strings.Join(names, ", "))
+	}
+	return cfg.Regions[i], nil
+}
+
+// openRegion makes a client; of an embedded region for the process that a gateway runs.
+func openRegion(ctx context.Context, cfg config.Config, c config.Region) (*region.Region, error) {
+	rc := region.Config{
+		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+		ForcePathStyle: c.ForcePathStyle, Timeout: cfg.RegionTimeout,
+	}
+	if c.Embedded() {
+		// One that is not there would be made.
+		if _, err := os.Stat(c.EmbeddedDir); err != nil {
+			return nil, fmt.Errorf("find the embedded region: %w", err)
+		}
+		local, err := localregion.New(localregion.Config{
+			Name: c.Name, Dir: c.EmbeddedDir, Bucket: c.Bucket, Command: []string{regionServer}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return nil, err
+		}
+		rc.Endpoint, rc.S3Region = local.Endpoint(), local.S3Region()
+		rc.AccessKey, rc.SecretKey = local.Credentials()
+	}
+	return region.New(ctx, rc)
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const defaultURL = "http://127.0.0.1:8110"
+
+// clientHelp is for the help of each command that talks to a gateway.
+const clientHelp = `
+TANDEM_URL says where the gateway is (` + defaultURL + `), TANDEM_TOKEN is the admin token where
+it has one.
+` + exitHelp
+
+// answerTimeout bounds the wait for an answer, or for the next bytes of a long one. A change
+// may have to wait for requests to regions. maxAnswerBytes bounds an answer that is held in memory.
+const (
+	answerTimeout  = 15 * time.Second
+	changeTimeout  = time.Minute
+	maxAnswerBytes = 16 << 20
+)
+
+// client asks a running gateway.
+type client struct{ base, token string }
+
+func newClient(env environment) client {
+	base, _ := env.getenv("TANDEM_URL")
+	token, _ := env.getenv("TANDEM_TOKEN")
+	return client{strings.TrimSuffix(cmp.Or(base, defaultURL), "/"), token}
+}
+
+// get returns the answer's body.
+func (c client) get(ctx context.Context, path string) ([]byte, error) {
+	return c.call(ctx, http.MethodGet, path, nil)
+}
+
+// read is get, with the JSON of the answer put into v.
+func (c client) read(ctx context.Context, path string, v any) error {
+	data, err := c.get(ctx, path)
+	if err != nil {
+		return err
+	}
+	return parse(data, v)
+}
+
+// parse reads an answer.
+func parse(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return failed(fmt.Errorf("read the gateway's answer (is its version another than this command's?): %w", err))
+	}
+	return nil
+}
+
+// call sends a request, with body as JSON where it is not nil, and returns the answer's.
+func (c client) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var into bytes.Buffer
+	err := c.send(ctx, method, path, body, func(from io.Reader) error {
+		_, err := into.ReadFrom(io.LimitReader(from, maxAnswerBytes))
+		return err
+	})
+	return into.Bytes(), err
+}
+
+// stream copies an answer of any length. What arrived stays in w where it ends early.
+func (c client) stream(ctx context.Context, path string, w io.Writer) error {
+	return c.send(ctx, http.MethodGet, path, nil, func(from io.Reader) error {
+		_, err := io.Copy(w, from)
+		return err
+	})
+}
+
+func (c client) send(ctx context.Context, method, path string, body any, take func(io.Reader) error) error {
+	timeout := answerTimeout
+	if method != http.MethodGet {
+		timeout = changeTimeout
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(timeout, func() { cancel(fmt.Errorf("no answer within %s", timeout)) })
+	defer late.Stop()
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return &exitError{exitUnreachable, c.unanswered(ctx, method, err)}
+	}
+	defer resp.Body.Close()
+	from := &watched{resp.Body, func() { late.Reset(timeout) }}
+	if resp.StatusCode/100 != 2 {
+		data, _ := io.ReadAll(io.LimitReader(from, maxAnswerBytes)) // the status says enough
+		return &exitError{exitUnreachable, refusal(resp, data)}
+	}
+	if err := take(from); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return &exitError{exitUnreachable, fmt.Errorf("read the gateway's answer: %w", err)}
+	}
+	return nil
+}
+
+func (c client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	var sent io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, failed(err)
+		}
+		sent = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, sent)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("TANDEM_URL %q is not a URL: %w", c.base, err)}
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return req, nil
+}
+
+// unanswered tells nobody being there from a change that may have been made.
+func (c client) unanswered(ctx context.Context, method string, err error) error {
+	dialing, ok := errors.AsType[*net.OpError](err)
+	isSent := !ok || dialing.Op != "dial"
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if isSent && method != http.MethodGet {
+		return fmt.Errorf("the gateway at %s did not answer, and may have done it or not; `tandem status` shows what is: %w", c.base, err)
+	}
+	return fmt.Errorf("no gateway answers at %s (set TANDEM_URL to another): %w", c.base, err)
+}
+
+// watched tells of each read that brought something.
+type watched struct {
+	io.Reader
+	progress func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.progress()
+	}
+	return n, err
+}
+
+// objection speaks against a promotion.
+type objection struct{ Region, Code, Message string }
+
+// refusedError is what a gateway said instead of doing it.
+type refusedError struct {
+	text       string
+	objections []objection
+	// hint is what can be done about it, "" where the text says it.
+	hint string
+}
+
+func (e *refusedError) Error() string {
+	lines := []string{e.text}
+	for _, o := range e.objections {
+		lines = append(lines, fmt.Sprintf("  %s: %s", o.Region, plain(o.Message)))
+	}
+	if e.hint != "" {
+		lines = append(lines, e.hint)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// refusal reads a problem. The detail of a refused promotion has the objections in one
+// line, which are shown one by one instead.
+func refusal(resp *http.Response, data []byte) error {
+	var problem struct {
+		Detail     string
+		Objections []objection
+	}
+	if err := json.Unmarshal(data, &problem); err != nil || problem.Detail == "" {
+		return fmt.Errorf("the gateway answered %s: is something else at TANDEM_URL?", resp.Status)
+	}
+	switch {
+	case len(problem.Objections) > 0:
+		return &refusedError{text: "the gateway refused the promotion:", objections: problem.Objections}
+	case resp.StatusCode == http.StatusConflict:
+		return &refusedError{text: "the gateway refused: " + problem.Detail}
+	}
+	return fmt.Errorf("the gateway answered %s: %s", resp.Status, problem.Detail)
+}
+
+// pages reads the list at path page by page, and gives each entry as the gateway wrote it,
+// up to limit entries (0: all) after the one with the id `after`. It returns the id to go
+// on after, 0 at the end of the list.
+func (c client) pages(ctx context.Context, path, member string, after, limit int64, each func([]json.RawMessage) error) (next int64, err error) {
+	base, err := url.Parse(path)
+	if err != nil {
+		return 0, failed(err)
+	}
+	for {
+		page := int64(pageEntries)
+		if limit > 0 {
+			page = min(page, limit)
+		}
+		query := base.Query()
+		query.Set("after", strconv.FormatInt(after, 10))
+		query.Set("limit", strconv.FormatInt(page, 10))
+		base.RawQuery = query.Encode()
+		var answer map[string]json.RawMessage
+		if err := c.read(ctx, base.String(), &answer); err != nil {
+			return 0, err
+		}
+		var entries []json.RawMessage
+		var following *int64
+		if err := errors.Join(parse(answer[member], &entries), parse(answer["next"], &following)); err != nil {
+			return 0, err
+		}
+		if err := each(entries); err != nil {
+			return 0, failed(err)
+		}
+		limit -= int64(len(entries))
+		switch {
+		case following == nil:
+			return 0, nil
+		case limit == 0:
+			return *following, nil
+		}
+		after = *following
+	}
+}
+
+// pageEntries is what one request asks for, the most that a gateway gives.
+const pageEntries = 1000
+
+// parseID reads a number by which the gateway knows something.
+func parseID(what, text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return 0, fmt.Errorf("%s is %q; allowed: a number, 1 or more", what, text)
+	}
+	return id, nil
+}

@@ -1,0 +1,212 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// settleDemoted applies what was seen in a region that is not the active, or that became so
+// again, to a key of which it may hold a write from an epoch that is over.
+func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regressed bool) (journal.Decision, error) {
+	ours, err := t.ours(o, seen.Region)
+	if err != nil {
+		return journal.Wait, err
+	}
+	d := journal.DecideDemoted(o, seen, regressed, ours)
+	if d == journal.Wait {
+		return d, nil
+	}
+	landedLate, err := t.landedLate(o, seen.Region)
+	if err != nil {
+		return d, err
+	}
+	// A repair that may yet land in the present active is none of this.
+	err = t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair'`, o.Bucket, o.Key, seen.Region)
+	if err != nil {
+		return d, err
+	}
+	if o.Unsettled && o.LastRegion == seen.Region {
+		err := t.exec(`UPDATE objects SET unsettled = 0, delete_seen = 0 WHERE bucket = ? AND key = ?`, o.Bucket, o.Key)
+		if err != nil {
+			return d, err
+		}
+	}
+	if d == journal.Adopted || d == journal.Deleted {
+		return d, t.found(o, seen, d, landedLate)
+	}
+	return d, t.notFound(o, seen, d, regressed)
+}
+
+// ours are the ETags that copies and repairs without an answer may have left in a region.
+func (t *tx) ours(o *journal.Object, region string) ([]string, error) {
+	return collect(context.Background(), t, scanKey, `
+		SELECT etag FROM late_copies WHERE bucket = ?1 AND key = ?2 AND region = ?3
+		UNION SELECT claimed_etag FROM copies WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND claim <> 0
+		UNION SELECT restores_etag FROM intents WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND operation = 'repair'`,
+		o.Bucket, o.Key, region)
+}
+
+// notFound: the region holds nothing that is news. What was in doubt there was not applied;
+// of acknowledged writes that overlapped, none is there.
+func (t *tx) notFound(o *journal.Object, seen journal.Observation, d journal.Decision, regressed bool) error {
+	if err := t.closeNotFound(o, seen, d, regressed); err != nil || o.Version.IsZero() {
+		return err
+	}
+	if err := t.dueNow(o); err != nil {
+		return err
+	}
+	switch {
+	case d == journal.Stand:
+		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)
+	case d == journal.Lost && !regressed:
+		// Its worker finds out whether anybody has it.
+		return t.pendHolding(o, seen.Region, journal.Version{}, seen)
+	}
+	return nil
+}
+
+const reasonGone = "the region was read again, and does not hold it"
+
+func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journal.Decision, regressed bool) error {
+	if t.openEntries == 0 {
+		return nil
+	}
+	if regressed {
+		err := t.closeWhere(journal.IsLost, "the region came back older than it was; whether it had the write is not known, and nothing is taken from it",
+			`bucket = ?1 AND key = ?2 AND region = ?3 AND kind = 'in-doubt' AND sequence = 0`, o.Bucket, o.Key, seen.Region)
+		if err != nil {
+			return err
+		}
+	}
+	for _, i := range o.Intents {
+		if i.Region == seen.Region && i.IsStandIn() {
+			if err := t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores); err != nil {
+				return err
+			}
+		}
+	}
+	return t.closeIntents(o.Intents, seen, d, nil)
+}
+
+// pendHolding puts a copy into the queue, and records what its region holds.
+func (t *tx) pendHolding(o *journal.Object, region string, v journal.Version, seen journal.Observation) error {
+	if err := t.pend(o.Bucket, o.Key, region, micros(time.Now())); err != nil {
+		return err
+	}
+	etag := seen.ETag
+	if !seen.Found {
+		etag = ""
+	}
+	return t.exec(`UPDATE copies SET epoch = ?, sequence = ?, etag = ? WHERE bucket = ? AND key = ? AND region = ?`,
+		v.Epoch, v.Sequence, etag, o.Bucket, o.Key, region)
+}
+
+// found: the region holds a write that the index did not know. It keeps its intents' epoch:
+// it goes forward where the key has not changed since, else it is a conflict's loser.
+func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decision, landedLate bool) error {
+	v := t.draw()
+	v.Epoch = epochOf(o, seen.Region)
+	if err := t.foundEntries(o, seen, d, v); err != nil {
+		return err
+	}
+	if o.Version.Compare(v) < 0 {
+		// Where the key's version was written elsewhere and never brought there, the find has not
+		// seen it, whenever it was begun.
+		isUnseen := o.LastRegion != seen.Region && o.Copy(seen.Region).Version != o.Version
+		return t.adopt(o, seen, d, v, landedLate || isUnseen && !o.Version.IsZero())
+	}
+	if err := t.overwrittenUnkept(o.Bucket, o.Key, seen.Region); err != nil {
+		return err
+	}
+	err := t.addConflict(journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: explains(o.Intents, seen, d), Deleted: d == journal.Deleted,
+		ETag: seen.ETag, Size: seen.Size, ContentType: seen.ContentType, Region: seen.Region,
+	})
+	if err != nil {
+		return err
+	}
+	return t.pendHolding(o, seen.Region, v, seen)
+}
+
+// foundEntries tells the open ledger entries of what was found which version it is. Of
+// acknowledged writes that overlapped, it is the one that is there to be saved.
+func (t *tx) foundEntries(o *journal.Object, seen journal.Observation, d journal.Decision, v journal.Version) error {
+	if t.openEntries == 0 {
+		return nil
+	}
+	err := t.closeIntents(o.Intents, seen, d, func(i journal.Intent) error {
+		return t.exec(`UPDATE ledger SET epoch = ?, sequence = ?, etag = ?, size = ? WHERE intent = ? AND outcome = ''`,
+			v.Epoch, v.Sequence, seen.ETag, seen.Size, i.ID)
+	})
+	if err != nil {
+		return err
+	}
+	var overlapped []journal.Version
+	if o.Unsettled && o.LastRegion == seen.Region {
+		overlapped = append(overlapped, o.Version)
+	}
+	for _, i := range o.Intents {
+		if i.Region == seen.Region && i.IsStandIn() {
+			overlapped = append(overlapped, i.Restores)
+		}
+	}
+	for _, was := range overlapped {
+		err := t.exec(`UPDATE ledger SET epoch = ?1, sequence = ?2, etag = ?3, size = ?4
+			WHERE bucket = ?5 AND key = ?6 AND outcome = '' AND epoch = ?7 AND sequence = ?8 AND region = ?9`,
+			v.Epoch, v.Sequence, seen.ETag, seen.Size, o.Bucket, o.Key, was.Epoch, was.Sequence, seen.Region)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epochOf is the epoch of the region's last writes of the key that are open or unsettled.
+func epochOf(o *journal.Object, region string) (epoch int64) {
+	if o.Unsettled && o.LastRegion == region {
+		epoch = o.Version.Epoch
+	}
+	for _, i := range o.Intents {
+		if i.Region == region && i.Operation != journal.Repair {
+			epoch = max(epoch, i.Epoch)
+		}
+	}
+	return epoch
+}
+
+// overlap is what is not known of a key: which of the writes that overlapped in a region it
+// holds. Its zero value is nothing.
+type overlap struct {
+	region     string
+	version    journal.Version
+	deleteSeen bool
+}
+
+func overlapOf(o *journal.Object) overlap {
+	if !o.Unsettled {
+		return overlap{}
+	}
+	return overlap{region: o.LastRegion, version: o.Version, deleteSeen: o.DeleteSeen}
+}
+
+// standIn is told that the key takes a version in another region, where the row can no longer
+// say that the one of the overlap is to be read again: from then on an intent says it.
+func (t *tx) standIn(bucket, key string, u overlap) error {
+	operations := []journal.Operation{journal.Adopt}
+	if u.deleteSeen {
+		operations = append(operations, journal.Delete)
+	}
+	now := micros(time.Now())
+	for _, operation := range operations {
+		err := t.exec(`
+			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, restores_epoch, restores_sequence)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?6, ?7)`,
+			t.drawIntent(), bucket, key, u.region, string(operation), u.version.Epoch, u.version.Sequence, now)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gnew/tandem/internal/audit"
+	"github.com/gnew/tandem/internal/journal"
+)
+
+// Mark is what was last recorded of a region's mark.
+func (j *Journal) Mark(ctx context.Context, region string) (journal.Mark, error) {
+	var m journal.Mark
+	err := j.read(ctx, func(q querier) error {
+		found, err := collect(ctx, q, func(rows *sql.Rows) (m journal.Mark, err error) {
+			var written int64
+			err = rows.Scan(&m.Epoch, &m.Sequence, &m.ETag, &written)
+			m.WrittenAt = fromMicros(written)
+			return m, err
+		}, `SELECT epoch, sequence, etag, written_at FROM marks WHERE region = ?`, region)
+		if err == nil && len(found) > 0 {
+			m = found[0]
+		}
+		return err
+	})
+	return m, err
+}
+
+// SetMark records what a region's mark says.
+func (j *Journal) SetMark(ctx context.Context, region string, m journal.Mark) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		return t.exec(`
+			INSERT INTO marks (region, epoch, sequence, etag, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT (region) DO UPDATE SET epoch = ?2, sequence = ?3, etag = ?4, written_at = ?5`,
+			region, m.Epoch, m.Sequence, m.ETag, micros(m.WrittenAt))
+	})
+}
+
+// Position is the last sequence drawn.
+func (j *Journal) Position(ctx context.Context) (sequence int64, err error) {
+	err = j.writer.do(ctx, func(t *tx) error {
+		sequence = t.sequence
+		return nil
+	})
+	return sequence, err
+}
+
+// Regress has every copy of the region verified. attempts = 1 makes a worker look before
+// it copies. Copies under way were begun in what the region was before, so their workers lose
+// them. Of copies that are current elsewhere nothing is said. One transaction, however many they
+// are: there is no moment at which some of them are believed.
+func (j *Journal) Regress(ctx context.Context, bucket, region, why string) error {
+	var refused error
+	err := j.writer.do(ctx, func(t *tx) error {
+		if !slices.Contains(t.regions[bucket], region) {
+			refused = fmt.Errorf("record that region %s came back older: %w: it is not attached", region, journal.ErrRegion)
+			return nil
+		}
+		return t.regress(bucket, region, why)
+	})
+	if err == nil {
+		err = refused
+	}
+	return err
+}
+
+func (t *tx) regress(bucket, region, why string) error {
+	now := time.Now()
+	if err := t.endClaims(bucket, region, now, math.MaxInt64); err != nil {
+		return err
+	}
+	distrusted, err := t.execCount(`
+		UPDATE copies SET state = 'pending', pending_since = ?3, next_try = ?3, attempts = 1, last_error = ?4
+		WHERE bucket = ?1 AND region = ?2 AND state IN ('current', 'missing')`, bucket, region, micros(now), "to be verified: "+why)
+	if err != nil {
+		return err
+	}
+	err = t.exec(`
+		UPDATE copies SET next_try = ?3, attempts = max(attempts, 1)
+		WHERE bucket = ?1 AND region = ?2 AND state = 'pending'`, bucket, region, micros(now))
+	if err != nil {
+		return err
+	}
+	err = t.exec(`UPDATE bucket_regions SET regressed_at = ?, regressed_why = ? WHERE bucket = ? AND region = ?`, micros(now), why, bucket, region)
+	if err != nil {
+		return err
+	}
+	t.setRegressed(bucket, region, true)
+	return t.record(audit.Entry{
+		Action: audit.Regress, Actor: gatewayActor, Bucket: bucket, Region: region,
+		Detail: detail(map[string]any{"why": why, "copies": distrusted}),
+	})
+}
+
+// Verified ends a regression whose copies were all looked at.
+func (j *Journal) Verified(ctx context.Context, bucket, region string) (regressed bool, err error) {
+	err = j.writer.do(ctx, func(t *tx) error {
+		if regressed = t.regressed[bucket][region]; !regressed {
+			return nil
+		}
+		open, err := t.scan(`
+			SELECT 1 FROM copies c INDEXED BY copies_due WHERE c.bucket = ?1 AND c.region = ?2 AND c.state = 'pending' AND c.pending_since <=
+				(SELECT regressed_at FROM bucket_regions WHERE bucket = ?1 AND region = ?2) LIMIT 1`, []any{bucket, region}, new(int))
+		if err != nil || open {
+			return err
+		}
+		regressed = false
+		t.setRegressed(bucket, region, false)
+		err = t.exec(`UPDATE bucket_regions SET regressed_at = 0, regressed_why = '' WHERE bucket = ? AND region = ?`, bucket, region)
+		if err != nil {
+			return err
+		}
+		return t.record(audit.Entry{Action: audit.VerifyRegion, Actor: gatewayActor, Bucket: bucket, Region: region})
+	})
+	return regressed, err
+}
+
+// Regressed lists the regions that are.
+func (j *Journal) Regressed(ctx context.Context, bucket string) (map[string]string, error) {
+	regions := make(map[string]string)
+	err := j.read(ctx, func(q querier) error {
+		_, err := collect(ctx, q, func(rows *sql.Rows) (struct{}, error) {
+			var region, why string
+			err := rows.Scan(&region, &why)
+			regions[region] = why
+			return struct{}{}, err
+		}, `SELECT region, regressed_why FROM bucket_regions WHERE bucket = ? AND regressed_at <> 0`, bucket)
+		return err
+	})
+	return regions, err
+}
