@@ -52,6 +52,7 @@ type regionAnswer struct {
 	Name, Role, Endpoint, Bucket, Health string
 	HealthSince, LastError               *string
 	Compared, Regressed                  bool
+	NeverCompared                        *int64
 	Pending                              struct{ Keys, Bytes, Failing, Unreplicable int64 }
 	LagSeconds                           *float64
 }
@@ -89,6 +90,10 @@ func (s *stateAnswer) print(w io.Writer) error {
 		}
 		if r.Regressed {
 			fmt.Fprintf(w, "%s came back older than it was: each of its copies is verified before it is relied on\n", r.Name)
+		}
+		if r.NeverCompared != nil && *r.NeverCompared > 0 {
+			fmt.Fprintf(w, "%s holds %s that were never compared: they are not replicated, and how far it is behind is not known\n",
+				r.Name, count(*r.NeverCompared, "key", "keys"))
 		}
 		if r.Pending.Unreplicable > 0 {
 			fmt.Fprintf(w, "%s cannot hold %s, so no copy of them is made there\n", r.Name, count(r.Pending.Unreplicable, "key", "keys"))

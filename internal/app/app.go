@@ -237,7 +237,7 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 	registry.MustRegister(&replicate.LagCollector{Journal: a.journal, Bucket: a.cfg.Bucket, Regions: a.gateway.Regions()})
 	a.attacher = &reconcile.Attacher{
 		Bucket: a.cfg.Bucket, Regions: activeFirst(a.regions, state.Active), Journal: a.journal,
-		Compared: a.gateway.SetCompared, Logger: a.opt.Logger,
+		Forced: state.Uncompared, Compared: a.gateway.SetCompared, Logger: a.opt.Logger,
 	}
 	return nil
 }
@@ -264,7 +264,7 @@ func (a *App) buildFront(registry *prometheus.Registry) (err error) {
 	a.api, err = restapi.New(restapi.Config{
 		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
-		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Checkpoint: a.notary.Latest,
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Uncompared: a.attacher.Uncompared, Checkpoint: a.notary.Latest,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),

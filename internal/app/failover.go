@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func (a *App) buildFailover(ctx context.Context, registry *prometheus.Registry, 
 		Failures: a.cfg.HealthFailures, Recoveries: a.cfg.HealthRecoveries,
 		Changed: a.regionChanged,
 		// A region that came back older is known for it before anybody is told that it is up.
-		Probed: func(ctx context.Context, name string, _ error) { a.checkMark(ctx, name) },
+		Check:  a.marks.Check,
 		Logger: a.opt.Logger, Metrics: health.NewMetrics(registry),
 	})
 	if err != nil {
@@ -110,12 +109,6 @@ func (a *App) leaveMarks(ctx context.Context) {
 	a.marks.WriteAll(ctx)
 }
 
-func (a *App) checkMark(ctx context.Context, name string) {
-	if err := a.marks.Check(ctx, name); err != nil && ctx.Err() == nil {
-		a.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "mark not checked", slog.String("region", name), slog.Any("err", err))
-	}
-}
-
 // checkMarks refuses to serve regions that know of more than the journal. An embedded region
 // counts as older where the machine went down under it.
 func (a *App) checkMarks(ctx context.Context) error {
@@ -129,6 +122,10 @@ func (a *App) checkMarks(ctx context.Context) error {
 	}
 	if err := a.marks.Load(ctx, unsynced); err != nil {
 		return err
+	}
+	// A crash before this has them verified once more.
+	if err := a.journal.TakeUpMachineStop(ctx); err != nil {
+		return fmt.Errorf("record that the embedded regions are verified: %w", err)
 	}
 	err := a.marks.Inspect(ctx)
 	switch {

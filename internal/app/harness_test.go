@@ -398,6 +398,7 @@ type gatewayState struct {
 		Health                       string
 		HealthSince, LastError       *string
 		Compared, Regressed          bool
+		NeverCompared                *int64
 		Pending                      struct{ Keys, Bytes, Failing, Unreplicable int64 }
 		LagSeconds                   *float64
 	}

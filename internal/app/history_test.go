@@ -23,9 +23,21 @@ type chaos struct {
 	random *rand.Rand
 	// percent of the requests that something happens to.
 	percent int
-	// late are the operations that land when they are let go.
-	late []chan struct{}
+	// late are the operations that land when they are let go, and within the doubt window;
+	// those that are not are lost.
+	late []lateOperation
 }
+
+type lateOperation struct {
+	until time.Time
+	land  chan struct{}
+}
+
+// The doubt window of these tests, and how late an operation may land.
+const (
+	doubtWindow = time.Second
+	latest      = 700 * time.Millisecond
+)
 
 func newChaos(seed, region uint64) *chaos {
 	return &chaos{random: rand.New(rand.NewPCG(seed, region))}
@@ -41,11 +53,13 @@ func (c *chaos) set(percent int) {
 func (c *chaos) land(all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.late = slices.DeleteFunc(c.late, func(ch chan struct{}) bool {
+	c.late = slices.DeleteFunc(c.late, func(l lateOperation) bool {
 		if !all && c.random.IntN(3) > 0 {
 			return false
 		}
-		close(ch)
+		if time.Now().Before(l.until) {
+			close(l.land)
+		}
 		return true
 	})
 }
@@ -72,9 +86,9 @@ func (c *chaos) rule(q regiontest.Request) regiontest.Fault {
 	if !isWrite {
 		return regiontest.Fault{Code: "SlowDown"}
 	}
-	late := make(chan struct{})
-	c.late = append(c.late, late)
-	return regiontest.Fault{ApplyLater: late}
+	l := lateOperation{time.Now().Add(latest), make(chan struct{})}
+	c.late = append(c.late, l)
+	return regiontest.Fault{ApplyLater: l.land}
 }
 
 // attempt is one write of a key, by its only client. A delete has an empty body.
@@ -218,7 +232,7 @@ func randomHistory(t *testing.T, seed uint64) {
 	case 4:
 		o.b.NoConditions = true
 	}
-	o.env = map[string]string{"REGION_TIMEOUT": "300ms", "DOUBT_WINDOW": "200ms"}
+	o.env = map[string]string{"REGION_TIMEOUT": "300ms", "DOUBT_WINDOW": doubtWindow.String()}
 	g := newPair(t, o)
 	random := rand.New(rand.NewPCG(seed, 0))
 	a, b := newChaos(seed, 1), newChaos(seed, 2)
@@ -287,8 +301,6 @@ func randomHistory(t *testing.T, seed uint64) {
 	b.set(0)
 	a.land(true)
 	b.land(true)
-	g.A.WaitLate()
-	g.B.WaitLate()
 	g.up("primary")
 	g.up("secondary")
 	g.awaitClosed()

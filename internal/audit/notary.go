@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,10 +26,7 @@ type Notary struct {
 	// Interval between two checkpoints. Default 1 min.
 	Interval time.Duration
 
-	// signing is held from the reading of a head until it is signed, so that no checkpoint is
-	// followed by that of an earlier head.
-	signing sync.Mutex
-	latest  atomic.Pointer[signed]
+	latest atomic.Pointer[signed]
 }
 
 type signed struct {
@@ -49,21 +45,25 @@ func (n *Notary) Latest() string {
 // Sign makes a checkpoint of the chain as it is now, and logs it. A chain that has not
 // grown keeps its last one.
 func (n *Notary) Sign(ctx context.Context) (string, error) {
-	n.signing.Lock()
-	defer n.signing.Unlock()
 	size, head, err := n.Chain.AuditHead(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read the head of the audit chain: %w", err)
 	}
-	if s := n.latest.Load(); s != nil && s.size == size {
-		return s.note, nil
+	last := n.latest.Load()
+	if last != nil && last.size >= size {
+		return last.note, nil
 	}
 	c := Checkpoint{JournalID: n.JournalID, Size: size, Head: head, At: time.Now().UTC().Truncate(time.Microsecond)}
 	note, err := n.Signer.Sign(c)
 	if err != nil {
 		return "", fmt.Errorf("sign the head of the audit chain: %w", err)
 	}
-	n.latest.Store(&signed{size, string(note)})
+	// Who read the head later may have signed it earlier.
+	for next := (&signed{size, string(note)}); !n.latest.CompareAndSwap(last, next); {
+		if last = n.latest.Load(); last.size >= size {
+			return last.note, nil
+		}
+	}
 	n.Logger.InfoContext(ctx, "audit checkpoint", "size", size, "head", head, "note", string(note))
 	return string(note), nil
 }

@@ -86,7 +86,10 @@ type Controller struct {
 	wake    chan struct{}
 	// promoting has a place for the one promotion under way.
 	promoting chan struct{}
-	mu        struct {
+	// held releases the copies that an epoch which was begun and not served holds, nil for none.
+	// Owned by whoever has the place of promoting.
+	held func()
+	mu   struct {
 		sync.Mutex
 		// blocked is why nothing is promoted although the active is down; nil otherwise.
 		blocked []Objection
@@ -203,9 +206,12 @@ func (c *Controller) heldBack(state journal.State) (o Objection, isHeld bool) {
 // copies that were begun since are cut, as in every promotion.
 func (c *Controller) catchUp(ctx context.Context) error {
 	state, err := c.Journal.State(ctx)
-	before := c.Gateway.State()
-	if err != nil || state.Epoch == before.Epoch {
+	if err != nil {
 		return err
+	}
+	if state.Epoch == c.Gateway.State().Epoch {
+		c.letGo() // nothing has begun
+		return nil
 	}
 	all, err := c.Journal.Failovers(ctx)
 	if err != nil {
@@ -215,12 +221,24 @@ func (c *Controller) catchUp(ctx context.Context) error {
 	if i < 0 {
 		return fmt.Errorf("the journal is in epoch %d and has no record of its beginning", state.Epoch)
 	}
-	release, err := c.hold(ctx, state.Active, before.Active)
-	if err != nil {
+	if c.held == nil {
+		if c.held, err = c.hold(ctx, c.Gateway.Regions()...); err != nil {
+			return err
+		}
+	}
+	if err := c.serve(ctx, all[i]); err != nil {
 		return err
 	}
-	defer release()
-	return c.serve(ctx, all[i])
+	c.letGo()
+	return nil
+}
+
+// letGo lets the copies go on that an epoch which was begun and not served has held.
+func (c *Controller) letGo() {
+	if c.held != nil {
+		c.held()
+		c.held = nil
+	}
 }
 
 // serve has the gateway serve the epoch that f began, and tells of it.
@@ -313,7 +331,8 @@ func (c *Controller) rank(ctx context.Context, automatic bool) (names []string, 
 			return nil, nil, err
 		}
 		names, currentUntil[name] = append(names, name), lag.OldestPending
-		if lag.OldestPending.IsZero() {
+		// What is missing waits for nobody: a region that lacks something for good comes last.
+		if lag.OldestPending.IsZero() && lag.Keys == 0 {
 			currentUntil[name] = now
 		}
 	}
@@ -326,15 +345,9 @@ func (c *Controller) replicas() []string {
 	return slices.DeleteFunc(c.Gateway.Regions(), func(name string) bool { return name == active })
 }
 
-// unhealthy are the regions whose copies a promotion of target does not count on.
-func (c *Controller) unhealthy(target string) []string {
-	var names []string
-	for _, name := range c.Gateway.Regions() {
-		if name != target && !c.Health.Status(name).Healthy() {
-			names = append(names, name)
-		}
-	}
-	return names
+// healthy are the regions, beside target, whose copies a promotion of target counts on.
+func (c *Controller) healthy(target string) []string {
+	return slices.DeleteFunc(c.Gateway.Regions(), func(name string) bool { return name == target || !c.Health.Status(name).Healthy() })
 }
 
 // promote does what nothing speaks against, or what is forced.
@@ -344,17 +357,22 @@ func (c *Controller) promote(ctx context.Context, r Request, forced bool) (journ
 	ctx = context.WithoutCancel(ctx)
 	lift := c.fence(ctx, before.Active)
 	defer lift()
-	release, err := c.hold(ctx, r.Region, before.Active)
+	release, err := c.hold(ctx, c.Gateway.Regions()...)
 	if err != nil {
 		return journal.Failover{}, err
 	}
-	defer release()
+	// Until the epoch is served, or is known not to have begun, no copy is made: its worker would
+	// take the old active for the present one. catchUp lets them go on.
+	c.held = release
 	failpoint.Hit(failpoint.BeforePromotion)
 	f, err := c.Journal.Promote(ctx, journal.Promotion{
-		After: before.Epoch, Region: r.Region, Unhealthy: c.unhealthy(r.Region), Forced: forced, Automatic: r.automatic,
+		After: before.Epoch, Region: r.Region, Healthy: c.healthy(r.Region), Forced: forced, Automatic: r.automatic,
 		Uncompared: !c.Gateway.ComparedRegions()[r.Region], Actor: r.Actor, Reason: r.Reason,
 	})
 	if err != nil {
+		if !errors.Is(err, journal.ErrUnknown) {
+			c.letGo()
+		}
 		return journal.Failover{}, fmt.Errorf("record the promotion: %w", err) // one that is there all the same is caught up with
 	}
 	failpoint.Hit(failpoint.AfterPromotion)
@@ -362,5 +380,6 @@ func (c *Controller) promote(ctx context.Context, r Request, forced bool) (journ
 		c.Wake()
 		return journal.Failover{}, err
 	}
+	c.letGo()
 	return f, nil
 }

@@ -27,8 +27,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.promotions, m.epoch, m.blocked)
+	for _, by := range []string{byOperator, byGateway} {
+		m.promotions.WithLabelValues(by) // 0 from the start
+	}
 	return m
 }
+
+// Who made a promotion, as the metrics name it.
+const (
+	byOperator = "operator"
+	byGateway  = "gateway"
+)
 
 // SetEpoch tells the epoch with which the gateway starts.
 func (m *Metrics) SetEpoch(epoch int64) {
@@ -41,9 +50,9 @@ func (m *Metrics) promoted(f journal.Failover) {
 	if m == nil {
 		return
 	}
-	by := "operator"
+	by := byOperator
 	if f.Automatic {
-		by = "gateway"
+		by = byGateway
 	}
 	m.promotions.WithLabelValues(by).Inc()
 	m.epoch.Set(float64(f.Epoch))

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,11 +186,7 @@ func (c *Controller) objections(ctx context.Context, name string, automatic bool
 		found = append(found, Objection{name, code, fmt.Sprintf(format, args...)})
 	}
 	if s := c.Health.Status(name); !s.Healthy() {
-		what := string(s.State)
-		if s.Problem != "" {
-			what = s.Problem
-		}
-		object(Unhealthy, "it is %s (%s)", what, orElse(s.LastError, "it was not asked yet"))
+		object(Unhealthy, "it is %s (%s)", cmp.Or(s.Problem, string(s.State)), cmp.Or(s.LastError, "it was not asked yet"))
 	}
 	if c.Gateway.RegressedRegions()[name] {
 		object(Regressed, "it came back older than it was, and its copies are still being verified")
@@ -212,13 +209,6 @@ func (c *Controller) objections(ctx context.Context, name string, automatic bool
 	return found, nil
 }
 
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
-}
-
 func (c *Controller) describeUncompared(name string) string {
 	active := c.Gateway.State().Active
 	if keys, known := c.Uncompared(active); known && keys > 0 {
@@ -233,7 +223,7 @@ func (c *Controller) describeUncompared(name string) string {
 // dryRun adds what the promotion would cost.
 func (c *Controller) dryRun(ctx context.Context, result Result) (Result, error) {
 	var err error
-	result.Risk, err = c.Journal.Risk(ctx, journal.Promotion{Region: result.To, Unhealthy: c.unhealthy(result.To)})
+	result.Risk, err = c.Journal.Risk(ctx, journal.Promotion{Region: result.To, Healthy: c.healthy(result.To)})
 	if err != nil {
 		return result, err
 	}
@@ -284,14 +274,14 @@ func (c *Controller) tryCanary(ctx context.Context, name string) error {
 }
 
 // Remove takes a region that never returns out, for good. What only it held is lost, on the
-// record. journal.ErrRegion where it is the active or not known.
+// record. ErrNotRemovable where it is the active or not known.
 func (c *Controller) Remove(ctx context.Context, name, actor, reason string) error {
 	if err := c.take(ctx); err != nil {
 		return err
 	}
 	defer c.give()
 	if !slices.Contains(c.replicas(), name) {
-		return fmt.Errorf("remove region %q: %w: the replicas are %s", name, journal.ErrRegion, strings.Join(c.replicas(), ", "))
+		return fmt.Errorf("remove region %q: %w: the replicas are %s", name, ErrNotRemovable, strings.Join(c.replicas(), ", "))
 	}
 	release, err := c.hold(ctx, name)
 	if err != nil {

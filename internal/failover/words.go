@@ -1,10 +1,6 @@
 package failover
 
-import (
-	"errors"
-
-	"github.com/gnew/tandem/internal/journal"
-)
+import "github.com/gnew/tandem/internal/journal"
 
 // The fronts know the journal's rows by these names.
 type (
@@ -20,9 +16,8 @@ type (
 var (
 	// ErrEpoch: another promotion came first.
 	ErrEpoch = journal.ErrEpoch
+	// ErrNotRemovable: the region is the active, or none.
+	ErrNotRemovable = journal.ErrRegion
 	// ErrNotFound: there is no such conflict.
 	ErrNotFound = journal.ErrNotFound
 )
-
-// IsNotRemovable reports whether a region was not removed because it is the active, or none.
-func IsNotRemovable(err error) bool { return errors.Is(err, journal.ErrRegion) }

@@ -80,14 +80,19 @@ type Gateway struct {
 	view    atomic.Pointer[view]
 	// viewing is held by whoever replaces the view.
 	viewing sync.Mutex
+	// regressed is what SetRegressed was last told; regressing is held while that is taken up.
+	regressed  atomic.Pointer[[]string]
+	regressing sync.Mutex
 	// coming is the dirty set of an epoch that is about to be served, else nil.
-	coming   atomic.Pointer[dirtySet]
-	seen     *versionCache
-	spool    *spool
-	orphans  orphans
-	flights  flights
-	stopping context.Context
-	stop     context.CancelFunc
+	coming  atomic.Pointer[dirtySet]
+	seen    *versionCache
+	spool   *spool
+	orphans orphans
+	flights flights
+	// resolving has a place for the one conflict that is being resolved.
+	resolving chan struct{}
+	stopping  context.Context
+	stop      context.CancelFunc
 }
 
 // New returns a gateway. The caller loads the dirty set (LoadDirty) before it serves.
@@ -109,7 +114,8 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		Config: cfg, regions: make(map[string]*region.Region), seen: newVersionCache(),
-		spool: newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
+		resolving: make(chan struct{}, 1),
+		spool:     newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
 	}
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	var names []string
@@ -178,7 +184,8 @@ func (g *Gateway) orphan(o orphan) {
 // orphanInterval is how often the journal is tried again.
 const orphanInterval = time.Second
 
-// Run closes what a failing journal left open, until ctx ends. What is left then
+// Run closes what a failing journal left open, and takes up what it kept from being taken up,
+// until ctx ends. What is left then
 // is taken up as in doubt when the journal is opened again.
 func (g *Gateway) Run(ctx context.Context) error {
 	timer := time.NewTimer(orphanInterval)
@@ -191,6 +198,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		g.closeOrphans(ctx)
+		g.takeUpRegressed(ctx)
 		timer.Reset(orphanInterval)
 	}
 }

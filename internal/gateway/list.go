@@ -242,6 +242,12 @@ func (l *lister) isContested(o *journal.Object) bool {
 	return o.Contested(l.view.Active) && !o.IsBehind(l.view.Active)
 }
 
+// isOlder reports whether the active lists what is known to be older than the key's acknowledged
+// version. (A copy has no answer; its region is promoted, and the key deleted there; the copy lands.)
+func (l *lister) isOlder(o *journal.Object, listed *region.ListedObject) bool {
+	return listed != nil && l.source.Name() == l.view.Active && slices.Contains(o.OlderIn(l.view.Active), listed.ETag)
+}
+
 // correct puts right what a region's page shows, with the rows of the entries on it.
 func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObject, rows []*journal.Object, isOnPage func(string) bool) error {
 	thinned := make(map[string]map[string]bool) // the tombstones below common prefixes
@@ -249,7 +255,7 @@ func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObj
 		name, belowPrefix := l.entry(o.Key)
 		switch {
 		case !strings.HasPrefix(o.Key, l.in.Prefix) || !isOnPage(name):
-		case l.isContested(o):
+		case l.isContested(o) && (belowPrefix || !l.isOlder(o, found[name])):
 			// What the active shows is what there is; a replica cannot know.
 			l.certain = l.certain && l.source.Name() == l.view.Active
 		case o.Deleted && !belowPrefix:

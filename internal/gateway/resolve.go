@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,13 @@ type Resolution struct {
 // An error is an *s3op.Error; NotFound where there is no such conflict, Conflict where it is
 // not one that can be resolved now.
 func (g *Gateway) Resolve(ctx context.Context, r Resolution) error {
+	// One after the other: the conflict is looked at and recorded as one step.
+	select {
+	case g.resolving <- struct{}{}:
+	case <-ctx.Done():
+		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "another conflict is being resolved; try again", context.Cause(ctx))
+	}
+	defer func() { <-g.resolving }()
 	c, err := g.Journal.Conflict(ctx, r.ID)
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
@@ -54,7 +62,7 @@ func (g *Gateway) Resolve(ctx context.Context, r Resolution) error {
 		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
 	case c.State == journal.ConflictFound:
 		return s3op.NewError(s3op.Conflict, "NotKeptYet", fmt.Sprintf("the loser of conflict %d is not kept yet: %s",
-			r.ID, orElse(c.LastError, "it is copied once the region that has it answers")))
+			r.ID, cmp.Or(c.LastError, "it is copied once the region that has it answers")))
 	case c.State == journal.ConflictResolved:
 		return s3op.NewError(s3op.Conflict, "Resolved", fmt.Sprintf("conflict %d was resolved already (%s)", r.ID, c.Resolution))
 	}
@@ -90,13 +98,6 @@ func (g *Gateway) Resolve(ctx context.Context, r Resolution) error {
 	return nil
 }
 
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
-}
-
 // restore writes the loser as the newest version of a key. That of its own key is written
 // only over what the index says is there now.
 func (g *Gateway) restore(ctx context.Context, c journal.Conflict, key string, isNew bool) error {
@@ -104,8 +105,7 @@ func (g *Gateway) restore(ctx context.Context, c journal.Conflict, key string, i
 		if isNew {
 			return s3op.NewError(s3op.Invalid, "InvalidArgument", "the loser is a delete, of which there is nothing to write; allowed: winner, loser")
 		}
-		_, err := g.delete(ctx, key, nil)
-		return err
+		return g.deletePresent(ctx, key)
 	}
 	kept, err := g.read(ctx, c.KeptKey, ReadInput{})
 	if err != nil {
@@ -126,6 +126,24 @@ func (g *Gateway) restore(ctx context.Context, c journal.Conflict, key string, i
 	}
 	maps.Copy(h, condition)
 	_, err = g.put(ctx, key, PutInput{Header: h, Body: kept.Body, Size: kept.Size()})
+	return err
+}
+
+// deletePresent deletes the key as it is now, where the active can judge that.
+func (g *Gateway) deletePresent(ctx context.Context, key string) error {
+	conditions, err := g.regions[g.view.Load().Active].Conditions(ctx)
+	if err != nil {
+		return region.ToClient(err)
+	}
+	o, err := g.lookup(ctx, key)
+	if err != nil || o == nil || o.Deleted {
+		return err
+	}
+	var h http.Header
+	if held := o.Copy(g.view.Load().Active); conditions.Delete && held.State == journal.Current {
+		h = http.Header{"If-Match": {s3op.QuoteETag(held.ETag)}}
+	}
+	_, err = g.delete(ctx, key, h)
 	return err
 }
 

@@ -52,9 +52,32 @@ func (g *Gateway) SetCompared(regions []string) {
 }
 
 // SetRegressed tells which regions came back older than they were. Where the active is
-// among them, every read asks the index.
+// among them, every read asks the index. An active that is no more is trusted again once what it
+// still lacks is in the dirty set; where the index cannot be read, Run tries that again.
 func (g *Gateway) SetRegressed(regions []string) {
-	g.change(func(v *view) { v.regressed = setOf(regions) })
+	g.regressed.Store(&regions)
+	g.takeUpRegressed(context.Background())
+}
+
+// takeUpRegressed makes the view what SetRegressed was last told.
+func (g *Gateway) takeUpRegressed(ctx context.Context) {
+	g.regressing.Lock()
+	defer g.regressing.Unlock()
+	told := g.regressed.Load()
+	v := g.view.Load()
+	if told == nil || maps.Equal(v.regressed, setOf(*told)) {
+		return
+	}
+	// Until the view says so, whatever a worker finds missing is marked as well: it is told of
+	// each. (A copy of the active ends as missing; no copy waits any more; the region is trusted;
+	// the object that it has instead is served for the acknowledged one.)
+	if v.regressed[v.Active] && !slices.Contains(*told, v.Active) {
+		if err := g.loadDirty(ctx, v.dirty, v.Active); err != nil {
+			g.Logger.WarnContext(ctx, "the active is verified, and not trusted yet: the index cannot be read", "err", err)
+			return
+		}
+	}
+	g.change(func(v *view) { v.regressed = setOf(*told) })
 }
 
 // Detach takes a region out of what requests know of.

@@ -44,12 +44,11 @@ type Config struct {
 	// order, of several at once. It must not block, since the region is not probed
 	// meanwhile. Default: nobody is told.
 	Changed func(Status)
-	// Probed is called after a probe that the region answered with its bucket, err then being
-	// nil, before that success counts: whoever has to know that a region has come back
-	// as another knows it before the region is called up. It may take time, but
-	// the region is not probed meanwhile, so it has to bound what it asks of the region; ctx
-	// is that of Run. Default: nothing is called.
-	Probed func(ctx context.Context, name string, err error)
+	// Check is called after a probe that the region answered with its bucket, in the
+	// region's own goroutine, before that counts: it may take time, and bounds its own requests.
+	// Its error says that the region is not to be trusted yet: the probe counts as refused, with
+	// ProblemUnverified. Default: none.
+	Check func(ctx context.Context, name string) error
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.

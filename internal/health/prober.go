@@ -104,13 +104,16 @@ func (p *prober) probe(ctx context.Context, started time.Time) {
 	probeCtx, cancel := context.WithTimeoutCause(ctx, p.Timeout, p.overdue)
 	err := p.region.CheckBucket(probeCtx)
 	cancel()
-	if err == nil && p.Probed != nil && ctx.Err() == nil {
-		p.Probed(ctx, p.name, nil)
+	a := judge(err, time.Now())
+	if err == nil && p.Check != nil && ctx.Err() == nil {
+		if err := p.Check(ctx, p.name); err != nil {
+			a = answer{result: resultRefused, problem: ProblemUnverified, err: err, at: a.at}
+		}
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	p.count(ctx, started, judge(err, time.Now()))
+	p.count(ctx, started, a)
 }
 
 // count takes an answer into the status, and tells of what it changed. It is called by

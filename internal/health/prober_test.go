@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,8 +252,8 @@ func TestAProbeCutByTheEndOfRunCountsForNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				probed := func(context.Context, string, error) { t.Error("Probed was called") }
-				r := run(t, health.Config{Failures: 1, Probed: probed}, answer)
+				check := func(context.Context, string) error { t.Error("Check was called"); return nil }
+				r := run(t, health.Config{Failures: 1, Check: check}, answer)
 				r.stop()
 				<-r.ended
 				if s := r.Status("a"); s.State != health.Unknown || s.Failures != 0 || !s.LastProbe.IsZero() || len(r.changes()) != 0 {
@@ -264,20 +265,21 @@ func TestAProbeCutByTheEndOfRunCountsForNothing(t *testing.T) {
 }
 
 // A region that comes back as another is known for it before anybody is told that it is up.
-func TestTheHookIsCalledBeforeASuccessCounts(t *testing.T) {
+func TestARegionIsCheckedBeforeASuccessCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *rig
 		var calls atomic.Int32
 		checked := make(chan struct{})
-		r = run(t, health.Config{Timeout: time.Second, Probed: func(ctx context.Context, name string, err error) {
+		r = run(t, health.Config{Timeout: time.Second, Check: func(ctx context.Context, name string) error {
 			calls.Add(1)
-			if _, isBounded := ctx.Deadline(); name != "a" || err != nil || isBounded {
-				t.Errorf("called with %q, %v, bounded %v; want the region and Run's own context", name, err, isBounded)
+			if _, isBounded := ctx.Deadline(); name != "a" || isBounded {
+				t.Errorf("called with %q, bounded %v; want the region and Run's own context", name, isBounded)
 			}
 			<-checked
+			return nil
 		}}, ok)
 		time.Sleep(10 * time.Second) // longer than a probe may take
-		r.want(t, "while the hook looks", health.Unknown, "")
+		r.want(t, "while it is checked", health.Unknown, "")
 		close(checked)
 		synctest.Wait()
 		r.want(t, "once it has", health.Up, "")
@@ -285,6 +287,31 @@ func TestTheHookIsCalledBeforeASuccessCounts(t *testing.T) {
 		if got := calls.Load(); got != 1 {
 			t.Errorf("called %d times, want for the success alone", got)
 		}
+	})
+}
+
+// A region that answers, and of which nobody can say whether it is older than it was, is not up.
+func TestARegionThatCannotBeCheckedDoesNotRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failure atomic.Pointer[error]
+		r := run(t, health.Config{Failures: 1, Recoveries: 1, Check: func(context.Context, string) error {
+			if err := failure.Load(); err != nil {
+				return *err
+			}
+			return nil
+		}}, ok)
+		r.want(t, "at first", health.Up, "")
+		r.probeAll(fails)
+		r.want(t, "without an answer", health.Down, "")
+		failure.Store(new(errors.New("the mark cannot be read")))
+		r.probeAll(ok)
+		r.want(t, "unchecked", health.Down, health.ProblemUnverified)
+		if r.Admit("a") == nil {
+			t.Error("requests are let through to a region that may be older")
+		}
+		failure.Store(nil)
+		r.probeAll(ok)
+		r.want(t, "checked", health.Up, "")
 	})
 }
 

@@ -49,6 +49,8 @@ const (
 	ProblemDenied = "denied"
 	ProblemClock  = "clock skewed"
 	ProblemBucket = "no such bucket"
+	// ProblemUnverified: whether the region is older than it was is not known.
+	ProblemUnverified = "unverified"
 )
 
 // The results of a probe, as the metrics name them.

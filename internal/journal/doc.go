@@ -23,7 +23,8 @@
 //	                       gone; see Decide
 //
 // An open intent was never acknowledged. One that is in doubt is closed only by
-// Settle, by the rules of Decide, which are the same for every implementation.
+// Settle, by the rules of Decide, DecideRegressed and DecideDemoted, which are the same for every
+// implementation.
 //
 // # Concurrency
 //

@@ -28,7 +28,9 @@ type Failovers interface {
 	PointingAt(ctx context.Context, region string) (atRisk, conflicts int64, err error)
 }
 
-// Conflicts keeps the losers: writes that a later one never saw.
+// Conflicts keeps the losers: writes that a later one never saw. One that is gone before it
+// was kept, overwritten in its region's own history or lost, leaves the list, and is in the
+// audit chain.
 type Conflicts interface {
 	// Conflicts returns, in the order of their ids, up to limit with after < id; those that
 	// are resolved only where all is set.
@@ -80,8 +82,9 @@ type Promotion struct {
 	// After is the epoch that the promotion ends.
 	After  int64
 	Region string
-	// Unhealthy are regions whose copies do not count; the promoted one's always do.
-	Unhealthy []string
+	// Healthy are the regions whose copies count, beside the promoted one's. The old active's
+	// never do; nor do those of a region that nobody knows any more.
+	Healthy []string
 	// Forced: although something spoke against it. Uncompared: the region's bucket was not
 	// compared, so that its 404 is no absence.
 	Forced, Uncompared bool

@@ -90,10 +90,10 @@ type Writes interface {
 	// it is gone.
 	Doubt(ctx context.Context, id int64, until time.Time) error
 	// Settle applies what was seen in a region to a key: by the rules of Decide in the
-	// active, or of DecideRegressed where that is regressed, and of DecideDemoted elsewhere and
-	// where the key IsReturned. A key on which a write was begun there, or in the active
-	// committed, since is left as it is, and so are the intents of other regions: what one holds
-	// says nothing of them. ErrEpoch where the observation is of another epoch. An acknowledged
+	// active, or of DecideRegressed where that came back older and the key was not looked at
+	// there since, and of DecideDemoted elsewhere and where the key IsReturned. A key on which a write was begun there, or in the active
+	// committed, since is left as it is, and so is one of which nothing is open there any more, and so
+	// are the intents of other regions: what one holds says nothing of them. ErrEpoch where the observation is of another epoch. An acknowledged
 	// write that was displaced by an older one which landed late becomes a conflict, where
 	// another region still has it; what is found by DecideDemoted takes its intents' epoch, and
 	// is the key's version or a conflict's loser.

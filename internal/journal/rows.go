@@ -51,7 +51,8 @@ type Intent struct {
 	// Restores is the version for which it stands.
 	Restores     Version
 	RestoresETag string
-	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none.
+	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none,
+	// AnyETag where the region would replace whatever it holds.
 	Displaces string
 }
 
@@ -178,9 +179,8 @@ func (o *Object) IsBehind(region string) bool {
 	return !o.Version.IsZero() && o.Copy(region).State != Current
 }
 
-// OlderIn are the ETags of what a region that IsBehind may hold although it is older than the
-// key's version: what it was last known to hold, and what copies of ours without an answer
-// brought.
+// OlderIn are the ETags of what a region may hold although it is older than the key's version:
+// what it was last known to hold, and what copies of ours without an answer brought.
 func (o *Object) OlderIn(region string) []string {
 	var etags []string
 	if c := o.Copy(region); c.ETag != "" && c.Version != o.Version {
@@ -223,7 +223,8 @@ type Task struct {
 	// Losers are the conflicts whose loser the region holds, and which is to be kept before
 	// anything else may be there.
 	Losers []Conflict
-	// Regressed: the region came back older, so whatever it holds of the key is no news.
+	// Regressed: the region came back older, and the key was neither written nor verified there
+	// since, so whatever it holds of the key is no news.
 	Regressed bool
 }
 

@@ -89,7 +89,7 @@ type Keeper struct {
 	regions map[string]*keptRegion
 	// telling is held from the reading of what is regressed until Changed was told, so that what
 	// it is told last is the newest.
-	telling sync.Mutex
+	telling chan struct{}
 }
 
 // keptRegion is one region and what is known of its mark.
@@ -118,7 +118,7 @@ func New(cfg Config) (*Keeper, error) {
 	if cfg.Queued == nil {
 		cfg.Queued = func() {}
 	}
-	k := &Keeper{Config: cfg, regions: make(map[string]*keptRegion)}
+	k := &Keeper{Config: cfg, regions: make(map[string]*keptRegion), telling: make(chan struct{}, 1)}
 	for _, r := range cfg.Regions {
 		k.regions[r.Name()] = &keptRegion{Region: r, lock: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	}
@@ -358,8 +358,8 @@ func (k *Keeper) regress(ctx context.Context, name, why string) error {
 }
 
 func (k *Keeper) tell(ctx context.Context) error {
-	k.telling.Lock()
-	defer k.telling.Unlock()
+	k.telling <- struct{}{}
+	defer func() { <-k.telling }()
 	regressed, err := k.Journal.Regressed(ctx, k.Bucket)
 	if err != nil {
 		return err

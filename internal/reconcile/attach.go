@@ -31,6 +31,8 @@ type Attacher struct {
 	Bucket string
 	// Regions, the active first.
 	Regions []*region.Region
+	// Forced: the active was promoted by force, its bucket never compared.
+	Forced  bool
 	Journal Journal
 	// Compared is told which regions were compared, each time that changes.
 	Compared func(regions []string)
@@ -115,6 +117,9 @@ func (a *Attacher) pass(ctx context.Context) (open int, again time.Duration) {
 		a.Logger.WarnContext(ctx, "the journal cannot say which regions were compared", "err", err)
 		return len(a.Regions), again
 	}
+	if a.Forced && len(compared) < len(a.Regions) {
+		return a.compareAll(ctx), again
+	}
 	for i, r := range a.Regions {
 		if slices.Contains(compared, r.Name()) {
 			continue
@@ -145,6 +150,33 @@ func (a *Attacher) pass(ctx context.Context) (open int, again time.Duration) {
 		}
 	}
 	return open, again
+}
+
+// compareAll is the pass where the active was promoted by force: no region counts before the
+// index knows of every key in each. (An empty region is promoted by force beside one full of keys
+// that the index does not know: of itself it lacks nothing, and its 404 would deny them all.)
+func (a *Attacher) compareAll(ctx context.Context) (open int) {
+	var names []string
+	for _, r := range a.Regions {
+		known, err := a.knowsAll(ctx, r)
+		switch {
+		case err != nil:
+			a.Logger.WarnContext(ctx, "region cannot be compared yet", "region", r.Name(), "err", err)
+			open++
+		case known:
+			names = append(names, r.Name())
+		}
+	}
+	if len(names) < len(a.Regions) {
+		return open
+	}
+	if err := a.Journal.SetCompared(ctx, a.Bucket, names); err != nil {
+		a.Logger.WarnContext(ctx, "the comparison cannot be recorded", "err", err)
+		return len(a.Regions)
+	}
+	a.Compared(names)
+	a.Logger.InfoContext(ctx, "regions compared: the index knows of every key in them")
+	return 0
 }
 
 // countOthers counts what the replicas have, where the active already cannot be compared.

@@ -24,6 +24,8 @@ type copyError struct {
 	state         journal.CopyState
 	late          *journal.LateCopy
 	sourceChanged bool
+	// held is what the target holds instead, where state is Missing.
+	held string
 	// loser is the conflict whose loser could not be kept, 0 for none.
 	loser int64
 }
@@ -65,6 +67,11 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 	if c.o.Deleted && !c.o.Contested(c.State().Active) {
 		return c.remove(ctx)
 	}
+	if c.o.Contested(c.State().Active) && c.isBrought() {
+		// (A PUT times out; the next write is acknowledged and copied; the first lands over it: the
+		// copy of what the active then holds would take the acknowledged one away for good.)
+		return "", &copyError{err: errors.New("the region has the key's last acknowledged write, and keeps it until the key rests")}
+	}
 	source, etag, err := c.source(ctx)
 	if errors.Is(err, errNoSource) {
 		return c.holdsItself(ctx)
@@ -85,6 +92,13 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 		}
 	}
 	return c.put(ctx, src)
+}
+
+// isBrought reports whether the target has been brought to the key's version, bytes and all,
+// though that does not count yet.
+func (c *copier) isBrought() bool {
+	held := c.task.Target()
+	return held.Version == c.o.Version && held.ETag == c.o.ETag && !c.o.Version.IsZero()
 }
 
 // restTime is how long a contested key may hold its copy back. It usually rests
@@ -120,7 +134,7 @@ var errNoSource = errors.New("no region is known to hold the version")
 func (c *copier) holdsItself(ctx context.Context) (string, error) {
 	held, err := c.target.Head(ctx, c.o.Key, nil)
 	// Whoever took the write, or came back older, was the last who could have it.
-	isLast := c.task.Regressed || c.o.LastRegion == c.task.Region
+	isLast := (c.task.Regressed || c.o.LastRegion == c.task.Region) && !c.isElsewhere()
 	if region.IsNotFound(err) && isLast {
 		return "", &copyError{err: fmt.Errorf("%w, and the region does not hold it any more", errNoSource), state: journal.Missing}
 	}
@@ -128,10 +142,10 @@ func (c *copier) holdsItself(ctx context.Context) (string, error) {
 		return "", &copyError{err: fmt.Errorf("%w; nor does the region itself: %w", errNoSource, err), atTarget: true}
 	}
 	isSame := held.ETag() == c.o.ETag && held.Size() == c.o.Size && held.Header.Get("Content-Type") == c.o.ContentType
-	if c.task.Regressed && !isSame {
-		return "", &copyError{err: fmt.Errorf("%w, and the region came back with another object (ETag %s)", errNoSource, held.ETag()), state: journal.Missing}
+	if c.task.Regressed && !isSame && isLast {
+		return "", &copyError{err: fmt.Errorf("%w, and the region came back with another object (ETag %s)", errNoSource, held.ETag()), state: journal.Missing, held: held.ETag()}
 	}
-	if c.task.Regressed {
+	if isSame && (c.task.Regressed || c.isBrought()) {
 		return held.ETag(), nil
 	}
 	// The same bytes may have been there before, with other metadata.
@@ -139,6 +153,13 @@ func (c *copier) holdsItself(ctx context.Context) (string, error) {
 		return "", &copyError{err: fmt.Errorf("%w; the region itself is not known to (ETag %s)", errNoSource, held.ETag())}
 	}
 	return held.ETag(), nil
+}
+
+// isElsewhere reports whether another region may have the version, though none is known to.
+func (c *copier) isElsewhere() bool {
+	return slices.ContainsFunc(c.o.Copies, func(held journal.Copy) bool {
+		return held.Region != c.task.Region && held.Version == c.o.Version && held.State != journal.Missing
+	})
 }
 
 // sourceObject is what is copied.
@@ -374,98 +395,6 @@ func (c *copier) unanswered(err error, what, expects, etag string, conditional b
 		e.late = &journal.LateCopy{Expects: expects, ETag: etag, Until: time.Now().Add(c.DoubtWindow)}
 	}
 	return e
-}
-
-// repair writes an acknowledged version back into the active. That is a write: it
-// has an intent, so that a client's write meanwhile is not overtaken unseen.
-func (c *copier) repair(ctx context.Context, src *sourceObject) (string, error) {
-	if !c.conditions.Put {
-		return "", &copyError{err: errors.New("the active does not honour conditional writes, so a repair could overwrite a client's newer write")}
-	}
-	if held, err := c.look(ctx, src); err != nil || held != "" {
-		return held, err
-	}
-	return c.withIntent(ctx, src.etag, c.expected, func(ctx context.Context) (string, error) { return c.transfer(ctx, src) })
-}
-
-func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) {
-	if !c.conditions.Delete {
-		return "", &copyError{err: errors.New("the active does not honour conditional deletes, so a repair could delete a client's newer write")}
-	}
-	return c.withIntent(ctx, "", etag, func(ctx context.Context) (string, error) {
-		if err := c.target.Delete(ctx, c.o.Key, etag); err != nil && !region.IsNotFound(err) {
-			return "", c.unanswered(err, "delete in the active", etag, "", true)
-		}
-		return "", nil
-	})
-}
-
-const (
-	// repairTimeout and repairBytes: a repair is given up after the first, and a second
-	// more for each of the second.
-	repairTimeout = 10 * time.Minute
-	repairBytes   = 1 << 20
-)
-
-// withIntent makes a write into the active. Its doubt window is counted from its
-// deadline, as every write's is. (A repair takes longer than the window and has no answer; it is
-// closed at once; the key is deleted; the repair lands: the deleted object is back.)
-//
-// displaces is what the active holds that the write is to replace or delete.
-func (c *copier) withIntent(ctx context.Context, etag, displaces string, write func(context.Context) (string, error)) (string, error) {
-	state, now := c.State(), time.Now()
-	deadline := now.Add(repairTimeout + time.Duration(c.o.Size/repairBytes)*time.Second)
-	id, err := c.Journal.Open(ctx, journal.Intent{
-		Bucket: c.Bucket, Key: c.o.Key, Region: c.task.Region, Operation: journal.Repair, Epoch: state.Epoch,
-		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag, Displaces: displaces,
-	})
-	if err != nil {
-		if errors.Is(err, journal.ErrUnknown) && id != 0 {
-			c.LeftOpen(id, c.o.Key, false)
-		}
-		return "", fmt.Errorf("record the repair: %w", err)
-	}
-	ended := context.WithoutCancel(ctx)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	etag, err = write(ctx)
-	if err == nil {
-		return etag, c.commitRepair(ended, id, etag)
-	}
-	// Without a late copy to remember, nothing of the repair can be there.
-	f, ok := errors.AsType[*copyError](err)
-	sent := ok && f.late != nil
-	return "", errors.Join(err, c.endRepair(ended, id, sent))
-}
-
-func (c *copier) commitRepair(ctx context.Context, id int64, etag string) error {
-	committed, err := c.Journal.Commit(ctx, id, journal.Written{ETag: etag})
-	if err == nil {
-		if !committed.Settled {
-			c.Unsettled(c.o.Key)
-		}
-		return nil
-	}
-	late := &journal.LateCopy{Expects: c.expected, ETag: etag, Until: time.Now()}
-	return errors.Join(&copyError{err: fmt.Errorf("record the repair: %w", err), late: late}, c.endRepair(ctx, id, true))
-}
-
-// endRepair closes the intent of a repair that was not answered as it should.
-func (c *copier) endRepair(ctx context.Context, id int64, sent bool) error {
-	var err error
-	if sent {
-		err = c.Journal.Doubt(ctx, id, time.Now().Add(c.DoubtWindow))
-	} else {
-		err = c.Journal.Abandon(ctx, id)
-	}
-	if err != nil {
-		c.LeftOpen(id, c.o.Key, sent)
-		return err
-	}
-	if sent {
-		c.Unsettled(c.o.Key)
-	}
-	return nil
 }
 
 // verify believes a copy whose ETag is the source's: both are made from the bytes, in

@@ -353,12 +353,12 @@ func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
 		failure.NextTry = time.Now()
 	}
 	if f, ok := errors.AsType[*copyError](err); ok {
-		failure.State, failure.Late, failure.SourceChanged, failure.Loser = f.state, f.late, f.sourceChanged, f.loser
+		failure.State, failure.Late, failure.SourceChanged, failure.Loser, failure.Held = f.state, f.late, f.sourceChanged, f.loser, f.held
 	}
 	if err := q.Journal.Fail(ctx, t, failure); err != nil && !errors.Is(err, journal.ErrClaim) {
 		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
 	}
-	if failure.SourceChanged {
+	if failure.SourceChanged || failure.State == journal.Missing && t.Region == q.State().Active {
 		q.Unsettled(t.Object.Key)
 	}
 	q.Metrics.copied(t.Region, "failed", 0)

@@ -82,6 +82,9 @@ type regionBody struct {
 	Compared  bool        `json:"compared"`
 	Regressed bool        `json:"regressed"`
 	Pending   pendingBody `json:"pending"`
+	// NeverCompared counts the keys that the index does not know; null where the bucket was
+	// compared, or they are not counted yet.
+	NeverCompared *int64 `json:"neverCompared"`
 	// LagSeconds is null where the bucket was never compared: nobody knows.
 	LagSeconds *float64 `json:"lagSeconds"`
 }
@@ -111,7 +114,7 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 		if !s.IsActive {
 			body.Replicas = append(body.Replicas, s.Name)
 		}
-		body.Regions = append(body.Regions, describeRegion(s, healths[s.Name]))
+		body.Regions = append(body.Regions, a.describeRegion(s, healths[s.Name]))
 	}
 	if len(body.Replicas) > 0 {
 		body.Replica = &body.Replicas[0]
@@ -120,7 +123,7 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func describeRegion(s gateway.RegionStatus, h health.Status) regionBody {
+func (a *API) describeRegion(s gateway.RegionStatus, h health.Status) regionBody {
 	body := regionBody{
 		Name: s.Name, Role: "replica", Endpoint: s.Endpoint, Bucket: s.Bucket, Compared: s.Compared, Regressed: s.Regressed,
 		Health:  describeHealth(h),
@@ -128,6 +131,9 @@ func describeRegion(s gateway.RegionStatus, h health.Status) regionBody {
 	}
 	if s.IsActive {
 		body.Role = "active"
+	}
+	if keys, known := a.Uncompared(s.Name); known && !s.Compared {
+		body.NeverCompared = &keys
 	}
 	if !h.Since.IsZero() {
 		body.Since = new(formatTime(h.Since))

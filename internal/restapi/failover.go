@@ -336,7 +336,7 @@ func (a *API) findRegion(r *http.Request, name string) (operation, error) {
 func (a *API) removeRegion(w http.ResponseWriter, r *http.Request, name string) error {
 	err := a.Failover.Remove(r.Context(), name, adminActor, r.URL.Query().Get("reason"))
 	switch {
-	case failover.IsNotRemovable(err):
+	case errors.Is(err, failover.ErrNotRemovable):
 		return s3op.WrapError(s3op.Conflict, "NotRemovable", err.Error(), err)
 	case err != nil:
 		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the region was not removed; try again", err)

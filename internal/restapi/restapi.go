@@ -43,6 +43,9 @@ type Config struct {
 	Records Records
 	// Health of each region, in the configured order. Required.
 	Health func() []health.Status
+	// Uncompared is how many keys of a region were never compared; known is false while they
+	// are not counted. Default: never known.
+	Uncompared func(region string) (keys int64, known bool)
 	// Checkpoint is the newest signed head of the audit chain. Default: none.
 	Checkpoint func() string
 	// Access decides who may ask. Required.
@@ -71,6 +74,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.Gateway == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Access == nil || cfg.Ready == nil ||
 		cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
 		return nil, errors.New("restapi: Gateway, Failover, Records, Health, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+	}
+	if cfg.Uncompared == nil {
+		cfg.Uncompared = func(string) (int64, bool) { return 0, false }
 	}
 	if cfg.Checkpoint == nil {
 		cfg.Checkpoint = func() string { return "" }

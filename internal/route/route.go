@@ -139,13 +139,14 @@ func isOldNews(in Input) bool {
 }
 
 // readContested: a write is under way or in doubt, or the order of the last ones is
-// not known. Only the active can say; and where it lacks the acknowledged version, only by
-// showing something newer. (A write is at risk; a PUT of its key has no answer in the new active:
-// that would answer with what it held before both.)
+// not known. Only the active can say, and not by what is known to be older. (A write is at risk; a
+// PUT of its key has no answer in the new active: that would answer with what it held before
+// both. A copy has no answer; its region is promoted, and the key deleted there; the copy lands.)
 func readContested(in Input) Plan {
-	c := Candidate{Region: in.Active, Freshness: Current, Decisive: mayBeAbsent(in.Object, in.Active)}
+	c := Candidate{
+		Region: in.Active, Freshness: Current, Older: in.Object.OlderIn(in.Active), Decisive: mayBeAbsent(in.Object, in.Active),
+	}
 	if in.Object.IsBehind(in.Active) {
-		c.Older = in.Object.OlderIn(in.Active)
 		// Where it held nothing, an absence is none of a delete's making.
 		c.Decisive = c.Decisive && (in.Object.Deleted || len(c.Older) > 0)
 	}

@@ -47,6 +47,13 @@ func intends(op journal.Operation) func(*journal.Object) {
 	}
 }
 
+// now is intends in the epoch of the row.
+func now(op journal.Operation) func(*journal.Object) {
+	return func(o *journal.Object) {
+		o.Intents = append(o.Intents, journal.Intent{ID: 1, Region: "a", Epoch: v3.Epoch, Operation: op, InDoubt: true})
+	}
+}
+
 // The active is a; b and c are replicas.
 func TestReadPlans(t *testing.T) {
 	fromA := func(etag string) route.Candidate {
@@ -141,6 +148,28 @@ func TestReadPlans(t *testing.T) {
 		{
 			name: "a repair under way is no write", object: with(row(pending("a", "", journal.Version{}, early), current("b", "eb")), intends(journal.Repair)),
 			want: notYet("a", early, fromB),
+		},
+		{
+			name: "a put in doubt in an active that is behind", object: with(row(pending("a", "e1", v1, early), current("b", "eb")), now(journal.Put)),
+			want: notYet("a", early, route.Candidate{Region: "a", Freshness: route.Current, Older: []string{"e1"}}),
+		},
+		{
+			name: "a delete in doubt in an active that never had the key", object: with(row(pending("a", "", journal.Version{}, early), current("b", "eb")), now(journal.Delete)),
+			want: notYet("a", early, route.Candidate{Region: "a", Freshness: route.Current}),
+		},
+		{
+			name: "a put in doubt from before another region's term", object: with(row(pending("a", "e1", v1, early), current("b", "eb")), intends(journal.Put)),
+			want: notYet("a", early, fromB),
+		},
+		{
+			name: "a put in doubt in an active that came back older", object: with(row(pending("a", "e3", v3, early), current("b", "eb")), now(journal.Put)),
+			in: route.Input{Regressed: true}, want: notYet("a", early, fromB),
+		},
+		{
+			name: "a copy of an older version may land in the active", object: with(with(row(current("a", "e3")), now(journal.Put)), func(o *journal.Object) {
+				o.Intents = append(o.Intents, journal.Intent{ID: 2, Region: "a", Operation: journal.Repair, InDoubt: true, RestoresETag: "e2"})
+			}),
+			want: notYet("a", time.Time{}, route.Candidate{Region: "a", Freshness: route.Current, Older: []string{"e2"}}),
 		},
 		{
 			name: "the first write in doubt", object: with(&journal.Object{Bucket: "b", Key: "k"}, intends(journal.Put)),

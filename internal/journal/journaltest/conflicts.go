@@ -24,6 +24,7 @@ func conflictTests() []test {
 		{"ResolveNeedsAKeptLoser", resolveNeedsAKeptLoser},
 		{"ALoserThatCannotBeKeptStaysWithTheReason", loserCannotBeKept},
 		{"ALoserThatIsGoneIsLost", loserIsGone},
+		{"ALoserInWhosePlaceTheRegionHoldsTheKeysVersionIsGone", loserReplaced},
 		{"ConflictsArePaged", conflictPages},
 		{"ConflictsSurviveACrash", conflictsSurviveACrash},
 	}
@@ -272,6 +273,25 @@ func loserIsGone(s *store) {
 	s.fail(task, journal.Failure{Reason: "not now"})
 	s.promoted(active)
 	s.put("k", "c")
+}
+
+// The active holds the loser; a delete hangs there, and lands.
+func loserReplaced(s *store) {
+	s.replicated("k", "old")
+	s.put("k", "a")
+	s.doubtful("k", journal.Delete)
+	s.promoted(replica)
+	s.del("k")
+	s.promoted(active)
+	s.detach(replica) // so that the active is asked what the key is
+	s.same("conflicts", len(s.conflicts(false)), 1)
+	s.settle(s.absent("k"), journal.Stand)
+	s.same("conflicts", s.conflicts(true), []journal.Conflict{})
+	for _, e := range s.ledger(2) {
+		if e.Outcome == "" {
+			s.t.Errorf("got %+v, want it closed", e)
+		}
+	}
 }
 
 func conflictPages(s *store) {

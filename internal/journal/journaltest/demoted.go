@@ -12,16 +12,13 @@ func demotedTests() []test {
 		{"AFindSupersedesWhatItOverwroteInItsOwnRegion", findSupersedes},
 		{"AFindSupersedesALoserThatWasNotKept", findSupersedesALoser},
 		{"AFindUnderWhichAReplicasWriteLiesIsAConflict", findLandedLate},
-		{"NothingIsFoundInARegressedRegion", nothingFoundWhenRegressed},
-		{"NothingIsFoundInARegressedActive", nothingFoundInARegressedActive},
 		{"WhatARegionHeldBeforeIsNoFind", heldBeforeIsNoFind},
 		{"WhatOurOwnCopyLeftIsNoFind", ownCopyIsNoFind},
 		{"WithinTheWindowAReadShowsOnlyThatAWriteWasApplied", demotedWindow},
+		{"AFindThatNeverSawTheKeysVersionIsAConflictWithIt", findUnseen},
 		{"NothingIsDecidedWhereNothingIsOpen", nothingIsOpen},
 		{"AKeyOnWhichAWriteWasBegunThereSinceIsLeftAsItIs", demotedIntentUnseen},
 		{"AFindOfAnotherEpochIsRefused", findOfAnotherEpoch},
-		{"AFindInAReturnedActiveDoesNotWinOverWhatWasAcknowledgedSince", findInAReturnedActive},
-		{"AWriteInAReturnedActiveOverlapsWithItsOldOnes", writeInAReturnedActive},
 		{"AFindIsRecoveredOnceTheActiveHasIt", findIsRecovered},
 		{"ACopyToARegionWithWritesInDoubtIsNotCurrent", copyUnderADoubt},
 		{"FindsSurviveACrash", findsSurviveACrash},
@@ -180,58 +177,6 @@ func findLandedLate(s *store) {
 	s.same("losers of the task", s.claimOne(replica).Losers, s.conflicts(false))
 }
 
-// The region is restored from last night's copy, which has yesterday's object.
-func nothingFoundWhenRegressed(s *store) {
-	v := s.replicated("k", "a")
-	s.doubtful("k", journal.Put)
-	s.doubtful("k", journal.Delete)
-	s.put("overlapped", "a")
-	s.copied(replica)
-	s.overlapping("overlapped", journal.Put, journal.Delete, "b", "")
-	s.promoted(replica)
-	s.ok(s.Regress(s.t.Context(), bucket, active, "its mark is older"))
-	s.unchanged("k", func() { s.settle(s.within(s.seen("k", active, "yesterday")), journal.Wait) })
-	s.settle(s.seen("k", active, "yesterday"), journal.NotApplied)
-	if o := s.lookup("k"); o.Version != v || o.ETag != "a" || len(o.Intents) != 0 || o.Copy(replica).State != journal.Current {
-		s.t.Errorf("got %+v, want %v as it was", o, v)
-	}
-	for _, e := range s.ledger(2) {
-		if isLost := e.Key == "k"; isLost != (e.Outcome == journal.IsLost) {
-			s.t.Errorf("got %+v, want what was in doubt lost, and nothing else", e)
-		}
-	}
-	s.settle(s.seen("overlapped", active, "yesterday"), journal.Lost)
-	if o := s.lookup("overlapped"); !o.Deleted || o.Unsettled || o.Copy(active).State != journal.Pending {
-		s.t.Errorf("got %+v, want the tombstone, to be verified there", o)
-	}
-	s.same("conflicts", s.conflicts(true), []journal.Conflict{})
-}
-
-func nothingFoundInARegressedActive(s *store) {
-	v := s.replicated("k", "a")
-	deleted := s.replicated("deleted", "a")
-	for _, key := range []string{"k", "new", "new and gone"} {
-		s.doubtful(key, journal.Put)
-	}
-	s.doubtful("deleted", journal.Delete)
-	s.ok(s.SetCompared(s.t.Context(), bucket, []string{active}))
-	s.ok(s.Regress(s.t.Context(), bucket, active, "its mark is older"))
-	for _, key := range []string{"k", "new"} {
-		s.unchanged(key, func() { s.settle(s.within(s.found(key, "yesterday")), journal.Wait) })
-	}
-	s.settle(s.found("k", "yesterday"), journal.Rewrite)
-	s.settle(s.absent("deleted"), journal.Rewrite)
-	s.settle(s.found("new", "yesterday"), journal.NotApplied)
-	s.settle(s.absent("new and gone"), journal.NotApplied)
-	s.unknown("new")
-	if o := s.lookup("k"); o.Version != v || o.Copy(active).State != journal.Pending || o.Copy(active).ETag != "yesterday" || len(o.Intents) != 0 {
-		s.t.Errorf("got %+v, want %v, to be written back", o, v)
-	}
-	if o := s.lookup("deleted"); o.Version != deleted || o.Deleted || o.Copy(active).State != journal.Pending {
-		s.t.Errorf("got %+v, want %v, to be written back", o, deleted)
-	}
-}
-
 func heldBeforeIsNoFind(s *store) {
 	v := s.replicated("k", "a")
 	s.doubtful("k", journal.Put)
@@ -298,6 +243,21 @@ func demotedWindow(s *store) {
 	}
 }
 
+// A put hangs at the replica, which never had what was acknowledged at the old active; that is
+// promoted again; what is found in the replica is of a later epoch, and has not seen it.
+func findUnseen(s *store) {
+	s.attach(third)
+	loser := s.put("k", "a")
+	s.promoted(replica)
+	s.doubtful("k", journal.Put)
+	s.promoted(active)
+	s.closed(2, "k", journal.Recovered)
+	s.settle(s.seen("k", replica, "x"), journal.Adopted)
+	s.loses("k", "a", active, loser, s.lookup("k").Version, journal.Put)
+	_, err := s.Open(s.t.Context(), s.intent("k", journal.Put))
+	s.refused(err, journal.ErrLoser)
+}
+
 // Two settlers read; the first one's word is taken, and the winner copied there.
 func nothingIsOpen(s *store) {
 	s.replicated("k", "a")
@@ -339,55 +299,6 @@ func findOfAnotherEpoch(s *store) {
 			_, err := s.Settle(s.t.Context(), seen)
 			s.refused(err, journal.ErrEpoch)
 		})
-	}
-}
-
-// A put hangs; another region is promoted and acknowledges a write; the first is promoted
-// again, and holds what never was acknowledged.
-func findInAReturnedActive(s *store) {
-	s.replicated("k", "a")
-	s.replicated("unchanged", "a")
-	s.replicated("not applied", "a")
-	for _, key := range []string{"k", "unchanged", "not applied"} {
-		s.doubtful(key, journal.Put)
-	}
-	s.promoted(replica)
-	winner := s.put("k", "b")
-	kept := s.put("not applied", "b")
-	s.promoted(active)
-	s.unchanged("k", func() { s.settle(s.within(s.found("k", "a")), journal.Wait) })
-	s.settle(s.found("k", "x"), journal.Adopted)
-	loser := s.conflict().Loser
-	s.loses("k", "x", active, loser, winner, journal.Put)
-	if o := s.lookup("k"); loser.Epoch != 1 || o.Version != winner || o.Copy(active).State != journal.Pending || o.Copy(active).ETag != "x" {
-		s.t.Errorf("got %+v, want the acknowledged write, to be brought to the active", o)
-	}
-	_, err := s.Open(s.t.Context(), s.intent("k", journal.Put))
-	s.refused(err, journal.ErrLoser)
-	s.settle(s.found("not applied", "a"), journal.NotApplied)
-	s.same("the version", s.lookup("not applied").Version, kept)
-	s.closed(2, "not applied", journal.WasNotApplied)
-
-	// Where nothing was acknowledged since, what the active holds is the truth.
-	s.settle(s.found("unchanged", "x"), journal.Adopted)
-	if o := s.lookup("unchanged"); o.Version.Epoch != 3 || o.ETag != "x" {
-		s.t.Errorf("got %+v, want it adopted", o)
-	}
-	s.closed(2, "unchanged", journal.Recovered)
-}
-
-func writeInAReturnedActive(s *store) {
-	s.doubtful("k", journal.Put)
-	s.promoted(replica)
-	s.put("k", "b")
-	s.promoted(active)
-	c := s.commit(s.open("k", journal.Put), "c")
-	if c.Settled {
-		s.t.Errorf("got %+v, want it not settled: the old one may land", c)
-	}
-	s.settle(s.found("k", "x"), journal.Adopted)
-	if v := s.lookup("k").Version; v.Epoch != 3 || v.Compare(c.Version) <= 0 {
-		s.t.Errorf("got %v after %v", v, c.Version)
 	}
 }
 

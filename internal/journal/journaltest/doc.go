@@ -38,12 +38,14 @@ func Run(t *testing.T, open Opener, crash Crasher) {
 		{"Promote", promoteTests()},
 		{"Ledger", ledgerTests()},
 		{"Demoted", demotedTests()},
+		{"Returned", returnedTests()},
 		{"Overlapped", overlappedTests()},
 		{"Conflicts", conflictTests()},
 		{"Marks", markTests()},
 		{"Detach", detachTests()},
 		{"Audit", auditTests()},
 		{"Crash", crashTests()},
+		{"Random", randomTests()},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -36,7 +36,8 @@ func (s *store) promotion(region string, unhealthy ...string) journal.Promotion 
 	s.t.Helper()
 	state, err := s.State(s.t.Context())
 	s.ok(err)
-	return journal.Promotion{After: state.Epoch, Region: region, Unhealthy: unhealthy, Actor: "operator", Reason: "a drill"}
+	healthy := slices.DeleteFunc([]string{active, replica, third}, func(name string) bool { return slices.Contains(unhealthy, name) })
+	return journal.Promotion{After: state.Epoch, Region: region, Healthy: healthy, Actor: "operator", Reason: "a drill"}
 }
 
 // promoted makes the region active, and checks what that tells.

@@ -18,6 +18,8 @@ func ledgerTests() []test {
 		{"AnAbandonedIntentClosesAsNotApplied", abandonedIsNotApplied},
 		{"AWriteThatNobodyHoldsAnyMoreIsLost", missingIsLost},
 		{"AWriteThatAnotherRegionHoldsIsNotLost", missingIsNotLost},
+		{"AWriteIsLostOnceTheLastThatMayHaveItHasNot", lastHolderIsMissing},
+		{"WhatNobodyHasIsNotPutAtRisk", missingIsNotAtRisk},
 		{"ALedgerIsPaged", ledgerPages},
 		{"PointingAtCountsWhatOnlyTheRegionHas", pointingAt},
 		{"AnyKeyMayBeAtRisk", anyKeyAtRisk},
@@ -205,6 +207,31 @@ func missingIsNotLost(s *store) {
 	s.closed(2, "k", "")
 	s.copied(replica)
 	s.closed(2, "k", journal.Recovered)
+}
+
+// The third may have it too, and is to be verified.
+func lastHolderIsMissing(s *store) {
+	s.attach(third)
+	v := s.put("k", "a")
+	s.copied(third)
+	s.promoted(replica, third)
+	s.regress(third)
+	s.ok(s.MarkMissing(s.t.Context(), bucket, "k", active, v))
+	s.fail(s.claimOne(active), journal.Failure{Reason: "gone", State: journal.Missing})
+	s.closed(2, "k", "")
+	s.fail(s.claimOne(third), journal.Failure{Reason: "gone too", State: journal.Missing, Held: "yesterday"})
+	s.closed(2, "k", journal.IsLost)
+	if c := s.copyOf("k", third); c.ETag != "yesterday" || !c.Version.IsZero() || c.State != journal.Missing {
+		s.t.Errorf("got %+v, want what the region holds instead", c)
+	}
+}
+
+func missingIsNotAtRisk(s *store) {
+	v := s.put("k", "a")
+	s.put("other", "a")
+	s.ok(s.MarkMissing(s.t.Context(), bucket, "k", active, v))
+	s.promoted(replica)
+	s.same("at risk", ledgerKeys(s.ledger(2)), []string{"other"})
 }
 
 func ledgerPages(s *store) {

@@ -155,7 +155,7 @@ func verified(s *store) {
 		switch task.Object.Key {
 		case "missing":
 			s.fail(task, journal.Failure{Reason: "gone", State: journal.Missing})
-		case "new": // which is of no account
+		case "new": // which is not from before
 		default:
 			s.finish(task, "a", journal.Current)
 		}

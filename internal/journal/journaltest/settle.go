@@ -264,8 +264,9 @@ func settleLeavesDemotedRegions(s *store) {
 	s.doubtful("old", journal.Delete)
 	s.doubtful("new", journal.Put)
 	s.promote()
-	s.settle(s.absent("new"), journal.NotApplied)
-	s.settle(s.absent("old"), journal.Lost)
+	for _, key := range []string{"old", "new"} {
+		s.unchanged(key, func() { s.settle(s.absent(key), journal.Wait) })
+	}
 	for _, key := range []string{"old", "new"} {
 		if o := s.lookup(key); len(o.Intents) != 1 || o.Deleted {
 			s.t.Errorf("got %+v, want the intent of the old active still there", o)

@@ -96,6 +96,15 @@ func (t *tx) overwrittenUnkept(bucket, key, region string) error {
 	return t.dropLosers(journal.Superseded, reasonOverwritten, `bucket = ?1 AND key = ?2 AND region = ?3`, bucket, key, region)
 }
 
+// goneUnkept: losers that were to be kept are gone, nobody knows how.
+func (t *tx) goneUnkept(bucket, key, region string) error {
+	if t.losers == 0 {
+		return nil
+	}
+	return t.dropLosers(journal.IsLost, "the region was found to hold something else, and it was not kept",
+		`bucket = ?1 AND key = ?2 AND region = ?3`, bucket, key, region)
+}
+
 // dropLosers takes out, on the record, the conflicts whose loser is not kept, nor will be, and
 // for which the condition is true; its arguments are ?1 and so on.
 func (t *tx) dropLosers(outcome journal.Outcome, reason, condition string, args ...any) error {

@@ -57,11 +57,13 @@ func (t *tx) notFound(o *journal.Object, seen journal.Observation, d journal.Dec
 	if err := t.dueNow(o); err != nil {
 		return err
 	}
+	held := o.Copy(seen.Region).ETag
 	switch {
 	case d == journal.Stand:
 		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)
-	case d == journal.Lost && !regressed:
-		// Its worker finds out whether anybody has it.
+	case d == journal.Lost && !regressed, !seen.Found && held != "", seen.Found && held != seen.ETag:
+		// It is not what the region was known to hold. Its worker brings it there, and finds out
+		// whether anybody has it.
 		return t.pendHolding(o, seen.Region, journal.Version{}, seen)
 	}
 	return nil

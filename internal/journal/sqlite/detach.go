@@ -74,7 +74,7 @@ func (t *tx) detachRegion(bucket, region, actor, reason string) error {
 const isOnlyIn = `EXISTS (SELECT 1 FROM copies c WHERE c.bucket = o.bucket AND c.key = o.key AND c.region = ?2
 		AND c.epoch = o.epoch AND c.sequence = o.sequence)
 	AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.bucket = o.bucket AND c.key = o.key AND c.region <> ?2
-		AND c.epoch = o.epoch AND c.sequence = o.sequence)`
+		AND c.epoch = o.epoch AND c.sequence = o.sequence AND (c.state = 'current' OR c.etag = o.etag))`
 
 // loseRows: the acknowledged write of the keys that only the region has is nowhere any more.
 // What the active holds is adopted, by the settler: the key is unsettled there, and the active is
@@ -99,7 +99,8 @@ func (t *tx) loseEntries(bucket, region string) error {
 	if t.openEntries == 0 {
 		return nil
 	}
-	const holds = `c.bucket = ledger.bucket AND c.key = ledger.key AND c.epoch = ledger.epoch AND c.sequence = ledger.sequence`
+	const holds = `c.bucket = ledger.bucket AND c.key = ledger.key AND c.epoch = ledger.epoch AND c.sequence = ledger.sequence
+		AND (c.state = 'current' OR c.etag = ledger.etag)`
 	err := t.closeWhere(journal.Recovered, "the active has it", `bucket = ?1 AND region = ?2 AND sequence <> 0
 		AND EXISTS (SELECT 1 FROM copies c WHERE `+holds+` AND c.region = ?3)`, bucket, region, t.state.Active)
 	if err != nil {

@@ -149,19 +149,25 @@ func (t *tx) repairsToLate(old string) error {
 }
 
 // atRisk selects the keys whose acknowledged write no counted region holds: ?1 is the
-// region that is promoted, ?2 the JSON array of those that do not count. What is unsettled in
-// the promoted region itself is at hand there; see trustUnsettled.
+// region that is promoted, ?2 the JSON array of those that count. What is unsettled in
+// the promoted region itself is at hand there; see trustUnsettled. What nobody has is lost, and
+// no promotion changes that.
 const atRisk = `
 	FROM bucket_regions r CROSS JOIN copies b INDEXED BY copies_behind ON b.bucket = r.bucket AND b.region = r.region
 		CROSS JOIN objects o ON o.bucket = b.bucket AND o.key = b.key
 	WHERE r.region = ?1 AND b.state <> 'current' AND NOT EXISTS (
 		SELECT 1 FROM copies c WHERE c.bucket = b.bucket AND c.key = b.key AND c.state = 'current'
-			AND c.region NOT IN (SELECT value FROM json_each(?2)))
-		AND NOT (o.unsettled AND o.last_region = ?1 AND o.epoch = b.epoch AND o.sequence = b.sequence AND r.regressed_at = 0)`
+			AND c.region IN (SELECT value FROM json_each(?2)))
+		AND EXISTS (SELECT 1 FROM copies h WHERE h.bucket = b.bucket AND h.key = b.key AND ` + isHolder + `)
+		AND NOT (o.unsettled AND o.last_region = ?1 AND o.epoch = b.epoch AND o.sequence = b.sequence AND NOT b.unverified)`
 
-// uncounted are the regions whose copies do not count after the promotion.
-func uncounted(p journal.Promotion, old string) string {
-	names := slices.DeleteFunc(append([]string{old}, p.Unhealthy...), func(name string) bool { return name == p.Region })
+// isHolder is true of a copy h whose region was brought to the version of its object o, be it
+// to be verified or read again.
+const isHolder = `(h.state = 'current' OR h.epoch = o.epoch AND h.sequence = o.sequence)`
+
+// counted are the regions whose copies count after the promotion.
+func counted(p journal.Promotion, old string) string {
+	names := slices.DeleteFunc(append([]string{p.Region}, p.Healthy...), func(name string) bool { return name == old })
 	text, err := json.Marshal(names)
 	if err != nil {
 		panic(err) // strings
@@ -175,11 +181,11 @@ func (t *tx) writeLedger(p journal.Promotion, f *journal.Failover) (err error) {
 	// brought to it and is to be verified or read again.
 	f.AtRisk, err = t.execCount(`
 		INSERT INTO ledger (failover, kind, bucket, key, region, epoch, sequence, operation, etag, size, at)
-		SELECT ?3, 'at-risk', o.bucket, o.key, coalesce((SELECT h.region FROM copies h
-				WHERE h.bucket = o.bucket AND h.key = o.key AND (h.state = 'current' OR h.epoch = o.epoch AND h.sequence = o.sequence)
-				ORDER BY h.state <> 'current', h.region <> ?4 LIMIT 1), o.last_region),
+		SELECT ?3, 'at-risk', o.bucket, o.key, (SELECT h.region FROM copies h
+				WHERE h.bucket = o.bucket AND h.key = o.key AND `+isHolder+`
+				ORDER BY h.state <> 'current', h.region <> ?4 LIMIT 1),
 			o.epoch, o.sequence, o.operation, o.etag, o.size, o.updated_at`+atRisk+` ORDER BY o.bucket, o.key`,
-		p.Region, uncounted(p, f.From), f.Epoch, f.From)
+		p.Region, counted(p, f.From), f.Epoch, f.From)
 	if err != nil {
 		return err
 	}
@@ -215,8 +221,7 @@ func (t *tx) distrustUnsettled(old string, now time.Time) error {
 // that.)
 func (t *tx) trustUnsettled(region string) error {
 	return t.exec(`
-		UPDATE copies SET state = 'current', pending_since = 0, next_try = 0, attempts = 0, last_error = '' WHERE state = 'pending' AND `+isUnsettledIn+`
-			AND bucket NOT IN (SELECT bucket FROM bucket_regions WHERE region = ?1 AND regressed_at <> 0)
+		UPDATE copies SET state = 'current', pending_since = 0, next_try = 0, attempts = 0, last_error = '' WHERE state = 'pending' AND unverified = 0 AND `+isUnsettledIn+`
 			AND EXISTS (SELECT 1 FROM objects o WHERE o.bucket = copies.bucket AND o.key = copies.key
 				AND o.epoch = copies.epoch AND o.sequence = copies.sequence)`, region)
 }

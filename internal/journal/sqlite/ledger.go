@@ -60,7 +60,7 @@ func (j *Journal) Risk(ctx context.Context, p journal.Promotion) (journal.Risk, 
 			r.OldestPending = fromMicros(oldest)
 			return r, err
 		}, `SELECT count(*), coalesce(sum(o.size), 0), coalesce(min(b.pending_since) FILTER (WHERE b.state = 'pending'), 0),
-				(SELECT count(*) FROM intents WHERE region = ?3 AND `+isDoubted+`)`+atRisk, p.Region, uncounted(p, old), old)
+				(SELECT count(*) FROM intents WHERE region = ?3 AND `+isDoubted+`)`+atRisk, p.Region, counted(p, old), old)
 		if err == nil {
 			risk = risks[0]
 		}

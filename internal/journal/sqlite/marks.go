@@ -74,18 +74,19 @@ func (t *tx) regress(bucket, region, why string) error {
 		return err
 	}
 	distrusted, err := t.execCount(`
-		UPDATE copies SET state = 'pending', pending_since = ?3, next_try = ?3, attempts = 1, last_error = ?4
+		UPDATE copies SET state = 'pending', pending_since = ?3, next_try = ?3, attempts = 1, last_error = ?4, unverified = 1
 		WHERE bucket = ?1 AND region = ?2 AND state IN ('current', 'missing')`, bucket, region, micros(now), "to be verified: "+why)
 	if err != nil {
 		return err
 	}
 	err = t.exec(`
-		UPDATE copies SET next_try = ?3, attempts = max(attempts, 1)
+		UPDATE copies SET next_try = ?3, attempts = max(attempts, 1), unverified = 1
 		WHERE bucket = ?1 AND region = ?2 AND state = 'pending'`, bucket, region, micros(now))
 	if err != nil {
 		return err
 	}
-	err = t.exec(`UPDATE bucket_regions SET regressed_at = ?, regressed_why = ? WHERE bucket = ? AND region = ?`, micros(now), why, bucket, region)
+	err = t.exec(`UPDATE bucket_regions SET regressed_at = ?, regressed_intent = ?, regressed_why = ? WHERE bucket = ? AND region = ?`,
+		micros(now), t.intent, why, bucket, region)
 	if err != nil {
 		return err
 	}
@@ -94,6 +95,35 @@ func (t *tx) regress(bucket, region, why string) error {
 		Action: audit.Regress, Actor: gatewayActor, Bucket: bucket, Region: region,
 		Detail: detail(map[string]any{"why": why, "copies": distrusted}),
 	})
+}
+
+// isUnverified reports whether what the region holds of the key is from before it came back
+// older.
+func (t *tx) isUnverified(bucket, region string, c journal.Copy, key string) (bool, error) {
+	switch c.State {
+	case journal.Current, journal.Missing:
+		return false, nil
+	case journal.Unknown:
+		// A key that is new: what was begun since says what it is. (A new key's PUT times out while
+		// the region is being verified: it would be forgotten, and its object stay.)
+		return t.scan(`SELECT 1 FROM bucket_regions WHERE bucket = ?1 AND region = ?2 AND regressed_at <> 0 AND regressed_intent >=
+			(SELECT min(id) FROM intents WHERE bucket = ?1 AND key = ?3 AND region = ?2)`, []any{bucket, region, key}, new(int))
+	}
+	return t.scan(`SELECT 1 FROM copies WHERE bucket = ? AND key = ? AND region = ? AND unverified = 1`, []any{bucket, key, region}, new(int))
+}
+
+// writtenBefore is told of a write in a region that is regressed. Where it was begun before
+// that, it may be gone, and is to be verified as what was there before is.
+func (t *tx) writtenBefore(id int64, bucket, key, region string) error {
+	var at int64
+	isBefore, err := t.scan(`SELECT regressed_at FROM bucket_regions WHERE bucket = ? AND region = ? AND regressed_intent >= ?`,
+		[]any{bucket, region, id}, &at)
+	if err != nil || !isBefore {
+		return err
+	}
+	return t.exec(`UPDATE copies SET state = 'pending', pending_since = ?, next_try = ?, attempts = 1, last_error = ?, unverified = 1
+		WHERE bucket = ? AND key = ? AND region = ?`,
+		at, micros(time.Now()), "to be verified: the region came back older while it was written", bucket, key, region)
 }
 
 // Verified ends a regression whose copies were all looked at.

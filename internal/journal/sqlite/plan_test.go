@@ -117,6 +117,14 @@ func TestNothingOnTheWayOfAWriteGoesThroughATable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The first that is due in alpha holds a loser, and is not copied.
+	id, err := j.Open(t.Context(), journal.Intent{Bucket: "bucket", Key: "x", Region: "beta", Operation: journal.Put, Epoch: 2})
+	if err == nil {
+		_, err = j.Commit(t.Context(), id, journal.Written{ETag: "x"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	hotPath(t, j, "beta", "alpha", 2)
 	if conflicts, err := j.Conflicts(t.Context(), 0, 10, false); err != nil || len(conflicts) == 0 {
 		t.Fatalf("got %+v, %v, want a conflict", conflicts, err)

@@ -23,7 +23,7 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 		claim := rand.Int64() | 1 // never 0, which is no claim
 		// A first attempt expects what the row says; a later one may have looked, and so does
 		// one that late copies, or a repair of the active, make look.
-		keys, err := collect(context.Background(), t, scanKey, `
+		claimed, err := collect(context.Background(), t, scanClaimed, `
 			UPDATE copies SET claim = ?1, claimed_until = ?2, claimed_window = ?7,
 				claimed_etag = coalesce((SELECT o.etag FROM objects o WHERE o.bucket = copies.bucket AND o.key = copies.key), ''),
 				claimed_expects = CASE WHEN ?8 AND attempts = 0 AND NOT EXISTS (SELECT 1 FROM late_copies l
@@ -31,22 +31,32 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 			WHERE region = ?3 AND bucket = ?4 AND key IN (
 				SELECT key FROM copies WHERE bucket = ?4 AND region = ?3 AND state = 'pending' AND next_try <= ?5 AND claim = 0
 				ORDER BY next_try LIMIT ?6)
-			RETURNING key`,
+			RETURNING key, unverified`,
 			claim, micros(now.Add(c.Lease)), region, bucket, micros(now), c.Limit, c.Window.Microseconds(), c.Conditional && region != t.state.Active)
 		if err != nil {
 			return err
 		}
-		for _, key := range keys {
-			task, err := t.task(bucket, key, region)
+		for _, copied := range claimed {
+			task, err := t.task(bucket, copied.key, region)
 			if err != nil {
 				return err
 			}
-			task.Claim = claim
+			task.Claim, task.Regressed = claim, copied.isUnverified
 			tasks = append(tasks, task)
 		}
 		return nil
 	})
 	return tasks, err
+}
+
+// claimedCopy is one that Claim gives.
+type claimedCopy struct {
+	key          string
+	isUnverified bool
+}
+
+func scanClaimed(rows *sql.Rows) (c claimedCopy, err error) {
+	return c, rows.Scan(&c.key, &c.isUnverified)
 }
 
 // endClaims takes up the region's claims whose lease ends by then.
@@ -76,7 +86,6 @@ func (t *tx) task(bucket, key, region string) (journal.Task, error) {
 		return task, fmt.Errorf("copy without a row: region %s", region)
 	}
 	task.Object = *o
-	task.Regressed = t.regressed[bucket][region]
 	if task.Losers, err = t.losersIn(bucket, key, region); err != nil {
 		return task, err
 	}
@@ -156,7 +165,7 @@ func (j *Journal) Finish(ctx context.Context, task journal.Task, etag string) (j
 		} else {
 			// Where the copy is not pending any more, what was learnt meanwhile stands.
 			err = t.exec(`
-				UPDATE copies SET epoch = ?, sequence = ?, etag = ?, last_error = ?, next_try = ?
+				UPDATE copies SET epoch = ?, sequence = ?, etag = ?, last_error = ?, next_try = ?, unverified = 0
 				WHERE bucket = ? AND key = ? AND region = ? AND state = 'pending'`,
 				o.Version.Epoch, o.Version.Sequence, etag, reason, micros(again), o.Bucket, o.Key, task.Region)
 		}
@@ -178,7 +187,17 @@ func (t *tx) madeCurrent(task journal.Task, etag string) error {
 	if err != nil {
 		return err
 	}
-	return t.setCurrent(o.Bucket, o.Key, task.Region, o.Version, etag)
+	if err := t.setCurrent(o.Bucket, o.Key, task.Region, o.Version, etag); err != nil {
+		return err
+	}
+	return t.fillMissing(o.Bucket, o.Key, task.Region)
+}
+
+// fillMissing: the region has the key's version, so those that were found not to have it, at
+// a time when nobody was known to, are to get it.
+func (t *tx) fillMissing(bucket, key, region string) error {
+	return t.exec(`UPDATE copies SET state = 'pending', pending_since = ?4, next_try = ?4, attempts = max(attempts, 1)
+		WHERE bucket = ?1 AND key = ?2 AND region <> ?3 AND state = 'missing'`, bucket, key, region, micros(time.Now()))
 }
 
 // whyNotCurrent says when a copy that was made is to be made again, and why; zero
@@ -291,7 +310,8 @@ func (t *tx) fail(task journal.Task, f journal.Failure) error {
 			pending_since = CASE ?5 WHEN 'pending' THEN pending_since ELSE 0 END,
 			epoch = CASE ?5 WHEN 'missing' THEN 0 ELSE epoch END,
 			sequence = CASE ?5 WHEN 'missing' THEN 0 ELSE sequence END,
-			etag = CASE ?5 WHEN 'missing' THEN ?7 ELSE etag END
+			etag = CASE ?5 WHEN 'missing' THEN ?7 ELSE etag END,
+			unverified = CASE ?5 WHEN 'missing' THEN 0 ELSE unverified END
 		WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'pending'`,
 		o.Bucket, o.Key, task.Region, f.Reason, string(f.State), cmp.Or(micros(f.NextTry), now), f.Held)
 }

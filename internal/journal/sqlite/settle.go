@@ -25,10 +25,13 @@ func (j *Journal) Settle(ctx context.Context, seen journal.Observation) (journal
 			return err
 		}
 		isActive := seen.Region == t.state.Active
-		if isActive && o.Version != seen.Version || !allSeen(o.Intents, seen.Intents, seen.Region, isActive) {
+		if isActive && o.Version != seen.Version || !allSeen(o.Intents, seen.Intents, seen.Region, isActive) || !isOpenIn(o, seen.Region) {
 			return nil
 		}
-		regressed := t.regressed[seen.Bucket][seen.Region]
+		regressed, err := t.isUnverified(seen.Bucket, seen.Region, o.Copy(seen.Region), seen.Key)
+		if err != nil {
+			return err
+		}
 		if !isActive || o.IsReturned(seen.Region) {
 			decision, err = t.settleDemoted(o, seen, regressed)
 			return err
@@ -52,6 +55,11 @@ func allSeen(intents []journal.Intent, ids []int64, region string, all bool) boo
 	return !slices.ContainsFunc(intents, func(i journal.Intent) bool {
 		return (all || i.Region == region) && !slices.Contains(ids, i.ID)
 	})
+}
+
+// isOpenIn: where nothing is, another has settled the key since, and a copy may have been made.
+func isOpenIn(o *journal.Object, region string) bool {
+	return o.IsUnsettledIn(region) || slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Region == region })
 }
 
 func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decision) error {
@@ -89,8 +97,14 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 	}
 	switch d {
 	case journal.Stand:
+		if err := t.overwrittenUnkept(o.Bucket, o.Key, seen.Region); err != nil {
+			return err
+		}
 		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)
 	case journal.Lost:
+		if err := t.goneUnkept(o.Bucket, o.Key, seen.Region); err != nil {
+			return err
+		}
 		return t.exec(`
 			UPDATE copies SET state = 'missing', epoch = 0, sequence = 0, etag = '', next_try = 0, pending_since = 0
 			WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region)
@@ -117,7 +131,9 @@ func (t *tx) landedLate(o *journal.Object, region string) (bool, error) {
 // adopt gives the key the version v for what the region was seen to hold. An acknowledged
 // write over which that landed late is a conflict where another region still has it.
 func (t *tx) adopt(o *journal.Object, seen journal.Observation, d journal.Decision, v journal.Version, landedLate bool) error {
-	if landedLate {
+	// The same bytes again displace nothing: it is a write that was acknowledged after all.
+	isSame := seen.Found && !o.Deleted && seen.ETag == o.ETag
+	if landedLate && !isSame {
 		if err := t.lateOver(o, seen.Region, v); err != nil {
 			return err
 		}

@@ -142,6 +142,11 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 	if err := t.write(row, version); err != nil {
 		return journal.Committed{}, err
 	}
+	if t.regressed[i.bucket][i.region] {
+		if err := t.writtenBefore(id, i.bucket, i.key, i.region); err != nil {
+			return journal.Committed{}, err
+		}
+	}
 	return journal.Committed{Version: version, Settled: !row.unsettled}, t.record(audit.Entry{
 		Action: audit.Write, Actor: clientActor, Bucket: i.bucket, Key: i.key, Version: version.String(), Region: i.region,
 		Detail: i.operation + " " + w.ETag + " " + strconv.FormatInt(w.Size, 10),
@@ -240,8 +245,12 @@ func (t *tx) write(n newVersion, v journal.Version) error {
 }
 
 // setCurrent: a claim on the copy stays, so that its worker finds out. What only another
-// region had is recovered with it, and so is what the active is found to have.
+// region had is recovered with it, and so is what the active is found to have. A loser is not
+// there any more.
 func (t *tx) setCurrent(bucket, key, region string, v journal.Version, etag string) error {
+	if err := t.goneUnkept(bucket, key, region); err != nil {
+		return err
+	}
 	if t.openEntries > 0 {
 		err := t.closeWhere(journal.Recovered, "region "+region+" has it", `
 			bucket = ?1 AND key = ?2 AND epoch = ?3 AND sequence = ?4 AND (region <> ?5 OR ?6)`,
@@ -258,17 +267,19 @@ func (t *tx) setCurrent(bucket, key, region string, v journal.Version, etag stri
 	return t.exec(`
 		INSERT INTO copies (bucket, key, region, state, epoch, sequence, etag) VALUES (?1, ?2, ?3, 'current', ?4, ?5, ?6)
 		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'current', epoch = ?4, sequence = ?5, etag = ?6,
-			attempts = 0, last_error = '', next_try = 0, pending_since = 0`,
+			attempts = 0, last_error = '', next_try = 0, pending_since = 0, unverified = 0`,
 		bucket, key, region, v.Epoch, v.Sequence, etag)
 }
 
-// pend puts a copy into the queue, due now. What the region holds stays known.
+// pend puts a copy into the queue, due now. What the region holds stays known. Where that is
+// from before the region came back older, or nothing was ever known of the key there, a worker is
+// to look before it copies: hence attempts = 1.
 func (t *tx) pend(bucket, key, region string, now int64) error {
 	return t.exec(`
-		INSERT INTO copies (bucket, key, region, state, next_try, pending_since) VALUES (?1, ?2, ?3, 'pending', ?4, ?4)
-		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'pending', attempts = 0, last_error = '', next_try = ?4,
+		INSERT INTO copies (bucket, key, region, state, next_try, pending_since, attempts, unverified) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?5, ?5)
+		ON CONFLICT (bucket, key, region) DO UPDATE SET state = 'pending', attempts = unverified, last_error = '', next_try = ?4,
 			pending_since = CASE WHEN state = 'pending' THEN pending_since ELSE ?4 END`,
-		bucket, key, region, now)
+		bucket, key, region, now, t.regressed[bucket][region])
 }
 
 // Abandon closes an intent that left nothing.

@@ -7,10 +7,16 @@ ALTER TABLE epochs ADD COLUMN automatic  INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE epochs ADD COLUMN actor      TEXT    NOT NULL DEFAULT '';
 ALTER TABLE epochs ADD COLUMN reason     TEXT    NOT NULL DEFAULT '';
 
--- regressed_at: the region came back older; detached_at: it was taken out for good.
-ALTER TABLE bucket_regions ADD COLUMN regressed_at  INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE bucket_regions ADD COLUMN regressed_why TEXT    NOT NULL DEFAULT '';
-ALTER TABLE bucket_regions ADD COLUMN detached_at   INTEGER NOT NULL DEFAULT 0;
+-- regressed_at: the region came back older, and regressed_intent was the last intent then;
+-- detached_at: it was taken out for good.
+ALTER TABLE bucket_regions ADD COLUMN regressed_at     INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket_regions ADD COLUMN regressed_intent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket_regions ADD COLUMN regressed_why    TEXT    NOT NULL DEFAULT '';
+ALTER TABLE bucket_regions ADD COLUMN detached_at      INTEGER NOT NULL DEFAULT 0;
+
+-- unverified: what the region holds is from before it came back older; it was neither written
+-- nor looked at since.
+ALTER TABLE copies ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX intents_in_doubt ON intents (bucket, key) WHERE in_doubt = 1;
 
@@ -104,11 +110,13 @@ DROP TABLE marks;
 DROP TABLE conflicts;
 DROP TABLE ledger;
 DROP INDEX intents_in_doubt;
+ALTER TABLE copies DROP COLUMN unverified;
 ALTER TABLE journal DROP COLUMN machine_stopped;
 ALTER TABLE journal DROP COLUMN closed;
 ALTER TABLE journal DROP COLUMN boot_id;
 ALTER TABLE bucket_regions DROP COLUMN detached_at;
 ALTER TABLE bucket_regions DROP COLUMN regressed_why;
+ALTER TABLE bucket_regions DROP COLUMN regressed_intent;
 ALTER TABLE bucket_regions DROP COLUMN regressed_at;
 ALTER TABLE epochs DROP COLUMN reason;
 ALTER TABLE epochs DROP COLUMN actor;
