@@ -71,7 +71,7 @@ func (a *App) buildFailover(ctx context.Context, registry *prometheus.Registry, 
 	a.failover, err = failover.New(failover.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, Gateway: a.gateway, Workers: a.replicator, Health: a.health,
 		Automatic: a.cfg.FailoverMode == config.FailoverAuto, HoldDown: a.cfg.FailoverHoldDown,
-		CanaryTimeout: a.cfg.HealthTimeout, Uncompared: a.attacher.Uncompared, Promoted: a.promoted, Logger: a.opt.Logger, Metrics: metrics,
+		CanaryTimeout: a.cfg.HealthTimeout, Uncompared: a.attacher.Uncompared, Promoted: a.promoted, Removed: a.marks.Forget, Logger: a.opt.Logger, Metrics: metrics,
 	})
 	return err
 }

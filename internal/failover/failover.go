@@ -73,6 +73,8 @@ type Config struct {
 	Uncompared func(region string) (keys int64, known bool)
 	// Promoted is told of each promotion that is served; it must not block. Default: nobody.
 	Promoted func(journal.Failover)
+	// Removed is told of each region that was taken out; it must not block. Default: nobody.
+	Removed func(region string)
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.
@@ -105,6 +107,9 @@ func New(cfg Config) (*Controller, error) {
 	cfg.CanaryTimeout = cmp.Or(cfg.CanaryTimeout, 5*time.Second)
 	if cfg.Uncompared == nil {
 		cfg.Uncompared = func(string) (int64, bool) { return 0, false }
+	}
+	if cfg.Removed == nil {
+		cfg.Removed = func(string) {}
 	}
 	if cfg.Promoted == nil {
 		cfg.Promoted = func(journal.Failover) {}

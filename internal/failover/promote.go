@@ -292,6 +292,7 @@ func (c *Controller) Remove(ctx context.Context, name, actor, reason string) err
 		return err
 	}
 	c.Gateway.Detach(name)
+	c.Removed(name)
 	c.Logger.WarnContext(ctx, "region removed", "region", name, "reason", reason)
 	return nil
 }

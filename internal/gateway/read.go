@@ -322,7 +322,8 @@ func (r *reader) missing(ctx context.Context, c route.Candidate) {
 
 func (g *Gateway) markMissing(ctx context.Context, o *journal.Object, name string) {
 	mark := func() {
-		if name == g.view.Load().Active {
+		// The region may be about to become active.
+		if name == g.view.Load().Active || g.coming.Load() != nil {
 			g.Distrust(o.Key)
 		}
 	}

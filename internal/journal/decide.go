@@ -74,8 +74,8 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 		return Rewrite
 	case k.matches() && len(k.clients) == 0:
 		return Stand
-	case seen.Found && o.Deleted && !explained:
-		return Rewrite
+	case seen.Found && !explained && (o.Deleted || k.hasRow && len(k.repairs) > 0 && k.held.State != Current):
+		return Rewrite // what a repair brought, it may be under an ETag of the region's own
 	case seen.Found:
 		return Adopted
 	case !k.hasRow:

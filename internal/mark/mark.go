@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -98,7 +99,9 @@ type keptRegion struct {
 	// lock is held while the mark is checked or written, so that no check sees half a writing.
 	lock chan struct{}
 	wake chan struct{}
-	mu   struct {
+	// forgotten: the region was taken out, and belongs to nobody here any more.
+	forgotten atomic.Bool
+	mu        struct {
 		sync.Mutex
 		// etag of the mark that was last seen to be as it should; "" where none was.
 		etag string
@@ -217,7 +220,7 @@ func (k *Keeper) takeOver(ctx context.Context, r *keptRegion) error {
 // recorded, and no error.
 func (k *Keeper) Check(ctx context.Context, name string) error {
 	r := k.regions[name]
-	if r == nil {
+	if r == nil || r.forgotten.Load() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.Timeout)
@@ -398,6 +401,13 @@ func (k *Keeper) run(ctx context.Context, r *keptRegion) {
 	}
 }
 
+// Forget ends the marking of a region that was taken out.
+func (k *Keeper) Forget(name string) {
+	if r := k.regions[name]; r != nil {
+		r.forgotten.Store(true)
+	}
+}
+
 // Wake has every mark written anew now. It does not block.
 func (k *Keeper) Wake() {
 	for _, r := range k.regions {
@@ -425,7 +435,7 @@ func (k *Keeper) WriteAll(ctx context.Context) {
 // ErrForeign nothing is written to the region.
 func (k *Keeper) Write(ctx context.Context, name string) error {
 	r := k.regions[name]
-	if r == nil {
+	if r == nil || r.forgotten.Load() {
 		return nil
 	}
 	if err := k.end(ctx, name); err != nil {

@@ -572,3 +572,15 @@ func TestKeeperNeedsItsParts(t *testing.T) {
 		g.write("c")
 	})
 }
+
+func TestARegionThatWasTakenOutIsNotMarked(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *rig) {
+		g.Forget("b")
+		if err := g.Write(t.Context(), "b"); err != nil {
+			t.Errorf("write the mark of a region that was taken out: %v", err)
+		}
+		if _, found := g.b.Object(bucket, mark.Key); found {
+			t.Error("a region that was taken out is marked")
+		}
+	})
+}
