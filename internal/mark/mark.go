@@ -162,59 +162,6 @@ func (k *Keeper) Inspect(ctx context.Context) error {
 // isRefusal reports whether the region is not to be used with this journal.
 func isRefusal(err error) bool { return errors.Is(err, ErrNewer) || errors.Is(err, ErrForeign) }
 
-// Newest is what the newest of the regions' marks says, whatever journal wrote it; nil where
-// none has one. A region that does not answer is left out.
-func (k *Keeper) Newest(ctx context.Context) *Content {
-	var newest *Content
-	for _, r := range k.Regions {
-		c, err := k.readOne(ctx, r)
-		if err != nil {
-			k.Logger.WarnContext(ctx, "mark not read", "region", r.Name(), "err", err)
-			continue
-		}
-		if c != nil && (newest == nil || cmp.Or(cmp.Compare(c.Epoch, newest.Epoch), cmp.Compare(c.Sequence, newest.Sequence)) > 0) {
-			newest = c
-		}
-	}
-	return newest
-}
-
-// readOne bounds the wait for one region, so that the others are read all the same.
-func (k *Keeper) readOne(ctx context.Context, r *region.Region) (*Content, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.Timeout)
-	defer cancel()
-	return Read(ctx, r)
-}
-
-// TakeOver marks every region that answers anew, whatever its mark says. One that is down
-// keeps its mark, and is checked by it once it answers.
-func (k *Keeper) TakeOver(ctx context.Context) error {
-	var failures error
-	for _, r := range k.Regions {
-		err := k.takeOver(ctx, k.regions[r.Name()])
-		if region.IsDown(err) {
-			k.Logger.WarnContext(ctx, "region not taken over: it does not answer", "region", r.Name(), "err", err)
-			err = nil
-		}
-		failures = errors.Join(failures, err)
-	}
-	return failures
-}
-
-func (k *Keeper) takeOver(ctx context.Context, r *keptRegion) error {
-	ctx, cancel := context.WithTimeout(ctx, k.Timeout)
-	defer cancel()
-	if err := r.take(ctx); err != nil {
-		return err
-	}
-	defer r.give()
-	content, err := k.content(ctx, r.Name(), time.Time{})
-	if err != nil {
-		return err
-	}
-	return k.put(ctx, r, content, http.Header{})
-}
-
 // Check makes sure that the region is not older than it was when it was last checked. An
 // error says that this is not known, or ErrNewer or ErrForeign; that the region is regressed is
 // recorded, and no error.
