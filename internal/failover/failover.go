@@ -356,7 +356,7 @@ func (c *Controller) healthy(target string) []string {
 }
 
 // promote does what nothing speaks against, or what is forced.
-func (c *Controller) promote(ctx context.Context, r Request, forced bool) (journal.Failover, error) {
+func (c *Controller) promote(ctx context.Context, r Request, overridden []Objection) (journal.Failover, error) {
 	before := c.Gateway.State()
 	// What is begun is carried through: a client that leaves does not leave half a promotion.
 	ctx = context.WithoutCancel(ctx)
@@ -371,7 +371,8 @@ func (c *Controller) promote(ctx context.Context, r Request, forced bool) (journ
 	c.held = release
 	failpoint.Hit(failpoint.BeforePromotion)
 	f, err := c.Journal.Promote(ctx, journal.Promotion{
-		After: before.Epoch, Region: r.Region, Healthy: c.healthy(r.Region), Forced: forced, Automatic: r.automatic,
+		After: before.Epoch, Region: r.Region, Healthy: c.healthy(r.Region), Automatic: r.automatic,
+		Forced: len(overridden) > 0, Overridden: codesOf(overridden),
 		Uncompared: !c.Gateway.ComparedRegions()[r.Region], Actor: r.Actor, Reason: r.Reason,
 	})
 	if err != nil {

@@ -62,6 +62,14 @@ func joined(objections []Objection) string {
 	return strings.Join(texts, "; ")
 }
 
+func codesOf(objections []Objection) []string {
+	var codes []string
+	for _, o := range objections {
+		codes = append(codes, string(o.Code))
+	}
+	return codes
+}
+
 // RefusedError is a promotion that was not made.
 type RefusedError struct{ Objections []Objection }
 
@@ -145,7 +153,7 @@ func (c *Controller) decide(ctx context.Context, r Request) (Result, error) {
 	if len(objections) > 0 && !r.Force {
 		return result, &RefusedError{objections}
 	}
-	f, err := c.promote(ctx, r, len(objections) > 0)
+	f, err := c.promote(ctx, r, objections)
 	if err == nil {
 		result.Failover = &f
 	}

@@ -125,7 +125,7 @@ func TestTransactionKnowsWhomToCountOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []journal.Promotion{{
-			After: 1, Region: "b", Healthy: []string{}, Forced: true, Uncompared: true, Actor: "admin", Reason: "test",
+			After: 1, Region: "b", Healthy: []string{}, Overridden: []string{"unhealthy", "not-compared"}, Forced: true, Uncompared: true, Actor: "admin", Reason: "test",
 		}}
 		if diff := cmp.Diff(want, g.journal.made()); diff != "" {
 			t.Errorf("promotions (-want +got):\n%s", diff)

@@ -88,6 +88,8 @@ type Promotion struct {
 	// Forced: although something spoke against it. Uncompared: the region's bucket was not
 	// compared, so that its 404 is no absence.
 	Forced, Uncompared bool
+	// Overridden is what spoke against it, for the record.
+	Overridden []string
 	// Automatic: by the gateway itself, else by Actor.
 	Automatic bool
 	Actor     string

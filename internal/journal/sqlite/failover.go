@@ -77,13 +77,14 @@ func (t *tx) promote(p journal.Promotion) (journal.Failover, error) {
 	if err != nil {
 		return f, err
 	}
-	return f, t.record(audit.Entry{
-		Action: audit.Promote, Actor: p.Actor, Region: p.Region,
-		Detail: detail(map[string]any{
-			"epoch": f.Epoch, "from": f.From, "forced": f.Forced, "automatic": f.Automatic, "reason": f.Reason,
-			"atRisk": f.AtRisk, "inDoubt": f.InDoubt,
-		}),
-	})
+	particulars := map[string]any{
+		"epoch": f.Epoch, "from": f.From, "forced": f.Forced, "automatic": f.Automatic, "reason": f.Reason,
+		"atRisk": f.AtRisk, "inDoubt": f.InDoubt,
+	}
+	if len(p.Overridden) > 0 {
+		particulars["overridden"] = p.Overridden
+	}
+	return f, t.record(audit.Entry{Action: audit.Promote, Actor: p.Actor, Region: p.Region, Detail: detail(particulars)})
 }
 
 // endClaimsIn: what still has a claim in the region was not recorded when its worker ended, so
