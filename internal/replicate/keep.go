@@ -38,6 +38,10 @@ func (c *copier) keep(ctx context.Context, loser journal.Conflict) error {
 	return failed
 }
 
+// errKeptAlone: the loser is kept in the region that holds it, and not outside yet. That is
+// only a matter of the next copy, so it is looked at again soon.
+var errKeptAlone = errors.New("it waits for another region to have it too")
+
 func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	active := c.State().Active
 	source, target := c.regions[loser.Region], c.regions[active]
@@ -63,7 +67,7 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	case kept != nil && (loser.Region != active || kept.IsElsewhere(active)):
 		return nil
 	case kept != nil:
-		return errors.New("it waits for another region to have it too")
+		return errKeptAlone
 	}
 	k := &copier{
 		Replicator: c.Replicator, target: target, unverifiable: c.unverifiable,
@@ -73,7 +77,7 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 		return err
 	}
 	if loser.Region == active && len(c.order) > 1 {
-		return errors.New("it waits for another region to have it too")
+		return errKeptAlone
 	}
 	return nil
 }

@@ -348,6 +348,9 @@ func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
 		// The region's doing, not the copy's: it is not to wait long once that is back.
 		delay = min(delay, maxRest)
 	}
+	if errors.Is(err, errKeptAlone) {
+		delay = q.MinDelay
+	}
 	failure := journal.Failure{Reason: err.Error(), NextTry: time.Now().Add(delay)}
 	if errors.Is(err, errHeld) {
 		failure.NextTry = time.Now()
