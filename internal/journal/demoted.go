@@ -19,9 +19,6 @@ import "slices"
 //     demoted and returns with the object it always had: a conflict of a write with itself.)
 //   - Nor is what a copy of our own may have left. (A PUT times out; the region is demoted; an
 //     unanswered copy of the new version lands there: a conflict of a version with itself.)
-//     But what the region itself has acknowledged since is not overwritten by an older copy, for
-//     such a write is refused while one may land. (A copy of "x" has no answer; the region is
-//     promoted and acknowledges "y"; a PUT of "x" has no answer, and lands: it is the write.)
 //   - Only a delete's intent makes a tombstone.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
 //     restored from last night's copy: yesterday's object would be taken for the write.)
@@ -34,7 +31,7 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 	if !seen.Found {
 		etag = ""
 	}
-	isOurs := slices.Contains(ours, etag) && (etag == o.ETag || !d.isOwn(held))
+	isOurs := slices.Contains(ours, etag)
 	isKnown := held.ETag == etag || isOurs
 	if d.windowOpen {
 		if len(d.clients) != 1 || d.isUnsettled || regressed || isKnown || held.State == Unknown {
@@ -69,12 +66,6 @@ type doubts struct {
 	clients []Intent
 	// isUnsettled: writes overlapped there, and which of them it holds is not known.
 	isUnsettled, deleteSeen, isUnderWay, windowOpen bool
-}
-
-// isOwn reports whether what the region was known to hold is a write that it took itself, in the
-// epoch of one that has no answer.
-func (d *doubts) isOwn(held Copy) bool {
-	return slices.ContainsFunc(d.clients, func(i Intent) bool { return i.Epoch != 0 && i.Epoch == held.Version.Epoch })
 }
 
 func doubtsIn(o *Object, seen Observation) doubts {

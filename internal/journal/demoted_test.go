@@ -20,11 +20,6 @@ func standIn(op journal.Operation) journal.Intent {
 	return i
 }
 
-func ofEpoch(epoch int64, i journal.Intent) journal.Intent {
-	i.Epoch = epoch
-	return i
-}
-
 func TestDecideDemoted(t *testing.T) {
 	const put, complete, del = journal.Put, journal.Complete, journal.Delete
 	tests := []struct {
@@ -64,12 +59,6 @@ func TestDecideDemoted(t *testing.T) {
 		{"a delete was not applied", row("a", intent(del, over)), found("a"), nil, journal.NotApplied},
 		{"a copy of ours landed", after(row("b", intent(put, over)), "a"), found("b"), []string{"b"}, journal.NotApplied},
 		{"a delete of ours landed", after(row("", intent(del, over)), "a"), absent(), []string{""}, journal.NotApplied},
-		{"a copy of ours of what the key is landed", after(row("b", ofEpoch(1, intent(put, over))), "a"), found("b"), []string{"b"}, journal.NotApplied},
-
-		// An older copy does not land on what the region itself acknowledged since.
-		{"a put of an older copy's bytes was applied", row("a", ofEpoch(1, intent(put, over))), found("x"), []string{"x"}, journal.Adopted},
-		{"a put of an older copy's bytes is seen", row("a", ofEpoch(1, intent(put, within))), found("x"), []string{"x"}, journal.Adopted},
-		{"an older copy landed, for the region took no write since", row("a", ofEpoch(2, intent(put, over))), found("x"), []string{"x"}, journal.NotApplied},
 
 		// What is found.
 		{"a put was applied", row("a", intent(put, over)), found("x"), nil, journal.Adopted},

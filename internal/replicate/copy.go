@@ -142,11 +142,8 @@ func (c *copier) holdsItself(ctx context.Context) (string, error) {
 		return "", &copyError{err: fmt.Errorf("%w; nor does the region itself: %w", errNoSource, err), atTarget: true}
 	}
 	isSame := held.ETag() == c.o.ETag && held.Size() == c.o.Size && held.Header.Get("Content-Type") == c.o.ContentType
-	// The region is on record as holding another object, and was the last that could have this
-	// version: nobody has it any more.
-	isReplaced := c.o.LastRegion == c.task.Region && held.ETag() == c.expected && !c.isBrought()
-	if (c.task.Regressed || isReplaced) && !isSame && isLast {
-		return "", &copyError{err: fmt.Errorf("%w, and the region has another object (ETag %s)", errNoSource, held.ETag()), state: journal.Missing, held: held.ETag()}
+	if c.task.Regressed && !isSame && isLast {
+		return "", &copyError{err: fmt.Errorf("%w, and the region came back with another object (ETag %s)", errNoSource, held.ETag()), state: journal.Missing, held: held.ETag()}
 	}
 	if isSame && (c.task.Regressed || c.isBrought()) {
 		return held.ETag(), nil
