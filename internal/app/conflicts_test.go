@@ -132,7 +132,7 @@ func TestAConflictWhoseLoserIsADelete(t *testing.T) {
 // A loser in parts is kept in its parts.
 func TestALoserInPartsIsKeptAsItIs(t *testing.T) {
 	t.Parallel()
-	g := newPair(t, options{env: map[string]string{"REGION_TIMEOUT": "5s"}})
+	g := newPair(t, options{env: map[string]string{"REGION_TIMEOUT": "1m"}})
 	data := bytes.Repeat([]byte("0123456789abcdef"), 9<<16) // 9 MiB: two parts
 	g.B.SetFaults(func(q regiontest.Request) regiontest.Fault {
 		if q.Key == "k" && q.Operation != "HeadObject" {

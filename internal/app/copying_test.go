@@ -276,7 +276,7 @@ func TestSourceThatIsNotWhatTheIndexSaysIsAdopted(t *testing.T) {
 // A key that is always being written is copied all the same, and never said to be current.
 func TestKeyThatNeverRestsIsCopiedAllTheSame(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, options{env: map[string]string{"REGION_TIMEOUT": "8s"}})
+	g := newGateway(t, options{env: map[string]string{"REGION_TIMEOUT": "5m"}})
 	g.B.SetFaults(onKey("PutObject", "k", regiontest.Fault{Code: "SlowDown"}))
 	g.put("k", "one")
 	gate := make(chan struct{})

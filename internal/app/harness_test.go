@@ -26,7 +26,7 @@ const (
 	bucketA = "bucket-a"
 	bucketB = "bucket-b"
 	// patience bounds every wait for something that happens in the background.
-	patience = 25 * time.Second
+	patience = time.Minute
 )
 
 // options are what a test wants otherwise than newGateway has it.
