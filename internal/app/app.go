@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,15 +49,33 @@ type Options struct {
 	Repair bool
 	// Started is told once the gateway serves, with its URL. Default: nobody.
 	Started func(url string)
+	// Listen opens where clients connect. Default: TCP, at the configured address.
+	Listen func(ctx context.Context) (net.Listener, error)
+	// Transport sends the requests to a region. Default: the region's own.
+	Transport func(region string) http.RoundTripper
+	// PartBytes is the size of the first parts of an upload. Default 8 MiB.
+	PartBytes int64
+	// Journal stands between the gateway and its journal: what it returns is used in place of
+	// what it is given. Default: nothing does.
+	Journal func(Journal) Journal
 	// Logger is required.
 	Logger *slog.Logger
+}
+
+// Journal is what the gateway keeps its books in.
+type Journal interface {
+	journal.Journal
+	// MachineStopped reports whether the machine went down while the journal was open, until
+	// TakeUpMachineStop records that this was seen to.
+	MachineStopped() bool
+	TakeUpMachineStop(ctx context.Context) error
 }
 
 // App is a gateway that can be run once.
 type App struct {
 	cfg     config.Config
 	opt     Options
-	journal *sqlite.Journal
+	journal Journal
 	locals  []*localregion.Region
 	regions []*region.Region
 	// watchers are clients of the same regions past their breakers, for those who find out
@@ -97,6 +116,9 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	})
 	if err != nil {
 		return nil, err
+	}
+	if opt.Journal != nil {
+		a.journal = opt.Journal(a.journal)
 	}
 	defer func() {
 		if err != nil {
@@ -148,6 +170,9 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 		rc := region.Config{
 			Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 			ForcePathStyle: c.ForcePathStyle, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
+		}
+		if a.opt.Transport != nil {
+			rc.Transport = a.opt.Transport(c.Name)
 		}
 		if c.Embedded() {
 			dir, err := filepath.Abs(c.EmbeddedDir)
@@ -203,7 +228,7 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 	a.gateway, err = gateway.New(gateway.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: state,
 		AllowStaleReads: a.cfg.StaleReads == config.StaleReadsServe, MaxObjectBytes: a.cfg.MaxObjectBytes,
-		AnswerTimeout: 2 * a.cfg.RegionTimeout, DoubtWindow: a.cfg.DoubtWindow, SpoolDir: spoolDir,
+		AnswerTimeout: 2 * a.cfg.RegionTimeout, DoubtWindow: a.cfg.DoubtWindow, PartBytes: a.opt.PartBytes, SpoolDir: spoolDir,
 		AdmitWrite: guard.Check,
 		Committed:  func() { a.replicator.Wake() },
 		Unsettled:  func(string) { a.settler.Wake() },
@@ -283,7 +308,7 @@ const regionStartTimeout = 15 * time.Second
 // lock is given up.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.journal.Close()) }()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Address())
+	listener, err := a.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -326,6 +351,13 @@ func (a *App) Run(ctx context.Context) (err error) {
 		})
 	}
 	return a.serve(ctx, listener, failed)
+}
+
+func (a *App) listen(ctx context.Context) (net.Listener, error) {
+	if a.opt.Listen != nil {
+		return a.opt.Listen(ctx)
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Address())
 }
 
 // start waits for the embedded regions and loads what must be known before the

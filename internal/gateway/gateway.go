@@ -58,6 +58,9 @@ type Config struct {
 	AnswerTimeout time.Duration
 	// DoubtWindow is how long after that deadline a write may still land. Default 16 min.
 	DoubtWindow time.Duration
+	// PartBytes is the size of the first parts of an upload, and of a part in memory. Default
+	// 8 MiB; S3 takes no part below 5 MiB but the last.
+	PartBytes int64
 	// SpoolDir holds parts of uploads whose length is not known. Required.
 	SpoolDir string
 	// AdmitWrite says why writes are refused now, nil where they are not. Default: always nil.
@@ -103,6 +106,7 @@ func New(cfg Config) (*Gateway, error) {
 	cfg.MaxObjectBytes = cmp.Or(cfg.MaxObjectBytes, 5<<40)
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, time.Minute)
 	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
+	cfg.PartBytes = cmp.Or(cfg.PartBytes, firstPartBytes)
 	if cfg.AdmitWrite == nil {
 		cfg.AdmitWrite = func() error { return nil }
 	}
@@ -115,7 +119,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		Config: cfg, regions: make(map[string]*region.Region), seen: newVersionCache(),
 		resolving: make(chan struct{}, 1),
-		spool:     newSpool(cfg.SpoolDir), orphans: orphans{wake: make(chan struct{}, 1)},
+		spool:     newSpool(cfg.SpoolDir, cfg.PartBytes), orphans: orphans{wake: make(chan struct{}, 1)},
 	}
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	var names []string

@@ -16,15 +16,15 @@ import (
 	"github.com/gnew/tandem/internal/s3op"
 )
 
-// firstPartBytes is the size of the first parts, and of what is kept in memory.
+// firstPartBytes is the default of Config.PartBytes.
 const firstPartBytes = 8 << 20
 
 // partBytes is the size of part number (from 1). It grows, so that 10,000 parts
 // reach beyond 5 TiB while a small upload needs little room for a part.
-func partBytes(number int) int64 {
+func (g *Gateway) partBytes(number int) int64 {
 	switch {
 	case number <= 100: // to 800 MiB
-		return firstPartBytes
+		return g.PartBytes
 	case number <= 200: // to 7 GiB
 		return 64 << 20
 	case number <= 4000: // to 1.9 TiB
@@ -45,23 +45,23 @@ func (w *write) putParts(h, conditions http.Header, in PutInput) (Result, error)
 	}
 	src := &countedBody{body: io.TeeReader(in.Body, sums), limit: w.g.MaxObjectBytes}
 	if in.Size < 0 {
-		first, release, err := w.g.spool.part(src, firstPartBytes, w.g.AdmitWrite)
+		first, release, err := w.g.spool.part(src, w.g.PartBytes, w.g.AdmitWrite)
 		if err != nil {
 			return w.end(journal.Written{}, err)
 		}
 		defer release() // whatever becomes of the upload: it may never come to its first part
-		if first.size < firstPartBytes {
+		if first.size < w.g.PartBytes {
 			return w.putWhole(h, conditions, first, sums)
 		}
 		return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
 			if number == 1 {
 				return first, release, nil
 			}
-			return w.g.spool.part(src, partBytes(number), w.g.AdmitWrite)
+			return w.g.spool.part(src, w.g.partBytes(number), w.g.AdmitWrite)
 		})
 	}
 	return w.upload(h, conditions, src, sums, in.Size, func(number int) (part, func(), error) {
-		size := min(partBytes(number), in.Size-src.count)
+		size := min(w.g.partBytes(number), in.Size-src.count)
 		return part{io.LimitReader(src, size), size}, func() {}, nil
 	})
 }
@@ -188,15 +188,17 @@ func (b *countedBody) failure() error {
 // spool holds parts of unknown size: the first bytes in one of a few buffers, the
 // rest in a file that has no name.
 type spool struct {
-	dir     string
-	buffers chan []byte
+	dir string
+	// partBytes is the size of a buffer.
+	partBytes int64
+	buffers   chan []byte
 }
 
 // memoryParts is how many parts may be in memory at once, over all uploads.
 const memoryParts = 4
 
-func newSpool(dir string) *spool {
-	s := &spool{dir: dir, buffers: make(chan []byte, memoryParts)}
+func newSpool(dir string, partBytes int64) *spool {
+	s := &spool{dir: dir, partBytes: partBytes, buffers: make(chan []byte, memoryParts)}
 	for range memoryParts {
 		s.buffers <- nil
 	}
@@ -207,7 +209,7 @@ func newSpool(dir string) *spool {
 // it again does nothing. What goes to disk has to be admitted: the spool must not take
 // the room that the journal needs.
 func (s *spool) part(src io.Reader, limit int64, admit func() error) (part, func(), error) {
-	if limit > firstPartBytes {
+	if limit > s.partBytes {
 		return s.filePart(src, limit, admit)
 	}
 	select {
@@ -220,7 +222,7 @@ func (s *spool) part(src io.Reader, limit int64, admit func() error) (part, func
 
 func (s *spool) memoryPart(src io.Reader, limit int64, buffer []byte) (part, func(), error) {
 	if buffer == nil {
-		buffer = make([]byte, firstPartBytes)
+		buffer = make([]byte, s.partBytes)
 	}
 	n, err := io.ReadFull(src, buffer[:limit])
 	if err != nil && !isEnd(err) {

@@ -194,7 +194,7 @@ func TestSpoolLeavesTheJournalItsRoom(t *testing.T) {
 // A transport may read on after its request has failed; the next upload's bytes are
 // not for it.
 func TestPartThatWasGivenBackCannotBeRead(t *testing.T) {
-	s := newSpool(t.TempDir())
+	s := newSpool(t.TempDir(), firstPartBytes)
 	admit := func() error { return nil }
 	for name, limit := range map[string]int64{"memory": firstPartBytes, "disk": firstPartBytes + 1} {
 		first, release, err := s.part(bytes.NewReader([]byte("first")), limit, admit)

@@ -33,6 +33,9 @@ type Fault struct {
 	// operation take effect when the channel is closed, whatever else became
 	// of the key or the region by then. See [Server.WaitLate].
 	ApplyLater <-chan struct{}
+	// Twice lets the operation take effect two times, one right after the other, as
+	// where something on the way sends the request again; the second answer is sent.
+	Twice bool
 	// Early lets Status, CutBefore and Hang strike before the request's body is
 	// read, instead of after. It means nothing with Apply and ApplyLater. A
 	// client that leaves during such a Hang is not noticed while it owes a body.
@@ -76,6 +79,9 @@ func (s *Server) serve(c *call, f Fault) {
 		return
 	}
 	var rep *reply
+	if f.Twice {
+		_, _ = s.apply(c, run) // its answer went to whatever sent it again
+	}
 	if f.Apply {
 		rep, err = s.apply(c, run)
 	}

@@ -128,6 +128,39 @@ func (s *Server) Snapshot() map[string]map[string]State {
 	return all
 }
 
+// Saved is what a region held at one moment.
+type Saved map[string]*bucket
+
+// Save returns all that the region holds, uploads excepted.
+func (s *Server) Save() Saved {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saved := make(Saved)
+	for name, b := range s.mu.buckets {
+		saved[name] = b.copyObjects()
+	}
+	return saved
+}
+
+// Load takes the region back to what was saved, behind everybody's back. A nil Saved
+// leaves its buckets empty.
+func (s *Server) Load(saved Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.mu.buckets {
+		s.mu.buckets[name] = newBucket()
+		if b := saved[name]; b != nil {
+			s.mu.buckets[name] = b.copyObjects()
+		}
+	}
+}
+
+func (b *bucket) copyObjects() *bucket {
+	c := newBucket()
+	c.objects, c.keys = maps.Clone(b.objects), slices.Clone(b.keys)
+	return c
+}
+
 // OnApply sets the hook that sees every change that a request makes to an
 // object, in the order of the changes; nil is none. It is called with the
 // server's lock held, so it must not call the server, and must not change what

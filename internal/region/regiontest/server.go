@@ -87,7 +87,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // effect is what an operation does in one step, with the lock held and its
-// bucket looked up. It runs at most once.
+// bucket looked up. It runs at most once, but for [Fault].Twice.
 type effect func(b *bucket) (*reply, error)
 
 // prepare reads and checks everything the request brings.
