@@ -1,0 +1,480 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gnew/tandem/internal/audit"
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region/regiontest"
+)
+
+func decode(data []byte, into any) error { return json.Unmarshal(data, into) }
+
+type gatewayState struct {
+	Active  string
+	Epoch   int64
+	Regions []struct {
+		Name, Health        string
+		Compared, Regressed bool
+		LastError           *string
+		Pending             struct{ Keys int64 }
+	}
+}
+
+type failoverRecord struct {
+	Epoch, AtRisk, InDoubt, Open int64
+	From, To                     string
+	Closed                       map[string]int64
+}
+
+type entry struct {
+	ID, Size                                    int64
+	Kind, Key, Version, Operation, ETag, Region string
+	Outcome, Reason                             *string
+}
+
+func (e entry) String() string {
+	outcome := "open"
+	if e.Outcome != nil {
+		outcome = *e.Outcome + " (" + *e.Reason + ")"
+	}
+	return fmt.Sprintf("%s %s %s %s %q in %s: %s", e.Kind, e.Operation, e.Key, e.Version, e.ETag, e.Region, outcome)
+}
+
+type conflict struct {
+	ID                                       int64
+	Key, State, Loser, Winner, ETag, KeptKey string
+	Region                                   string
+	Deleted                                  bool
+	LastError, Resolution                    *string
+}
+
+// conflicts are those of a key, resolved ones included; of every key with "".
+func (w *world) conflicts(key string) ([]conflict, error) {
+	var page struct{ Conflicts []conflict }
+	if err := w.get("/admin/conflicts?all=1&limit=1000", &page); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(page.Conflicts, func(c conflict) bool { return key != "" && c.Key != key }), nil
+}
+
+func (w *world) ledger(epoch int64) (list []entry, err error) {
+	var page struct{ Entries []entry }
+	err = w.get(fmt.Sprintf("/admin/failovers/%d/ledger?limit=1000", epoch), &page)
+	return page.Entries, err
+}
+
+func (w *world) bodyOf(etag string) string {
+	body, _ := w.model.body(etag)
+	return body
+}
+
+// describe is what the index knows of a key.
+func (w *world) describe(key string) string {
+	return fmt.Sprintf("%s", w.do("GET", "/replication/"+key, nil, 0, nil).body)
+}
+
+// expectation is what the ledger of a promotion has to have.
+type expectation struct {
+	epoch    int64
+	from, to string
+	at       int64
+	// atRisk are the acknowledged writes that no region whose copies count holds.
+	atRisk []*write
+	// open are writes of which nothing was known.
+	open []*write
+}
+
+// expectLedger looks at the regions in the moment of a promotion. Only plain cases are judged: keys
+// of which every write but the last was answered before that one began, and that one was acknowledged.
+func (w *world) expectLedger(p journal.Promotion) expectation {
+	x := expectation{to: p.Region, at: w.model.now()}
+	counted := append([]string{p.Region}, p.Healthy...)
+	for _, key := range keys() {
+		all := w.model.of(key)
+		if len(all) == 0 {
+			continue
+		}
+		last := &all[0]
+		plain := true
+		for i := range all {
+			if all[i].fate == unknown || all[i].fate == underWay {
+				plain = false
+			}
+			if all[i].fate == acknowledged && (last.fate != acknowledged || all[i].version.Compare(last.version) > 0) {
+				last = &all[i]
+			}
+		}
+		for i := range all {
+			if o := &all[i]; o.version != last.version && o.fate == acknowledged && o.ended > last.began {
+				plain = false
+			}
+		}
+		if !plain || last.fate != acknowledged || w.damaged.Load() {
+			continue
+		}
+		held := slices.ContainsFunc(counted, func(name string) bool {
+			s := w.site(name)
+			o, found := s.server.Object(s.bucket, key)
+			if last.value == absent {
+				return !found
+			}
+			return found && strings.Trim(o.ETag, `"`) == last.value
+		})
+		if !held {
+			x.atRisk = append(x.atRisk, last)
+		}
+	}
+	return x
+}
+
+// promoted is told that a promotion was made.
+func (w *world) promoted(f journal.Failover, x expectation) {
+	x.epoch, x.from, x.to = f.Epoch, f.From, f.To
+	w.epoch.Store(f.Epoch)
+	w.note("PROMOTED %s over %s in epoch %d: %d at risk, %d in doubt", f.To, f.From, f.Epoch, f.AtRisk, f.InDoubt)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ledgers = append(w.ledgers, x)
+}
+
+// heal ends all that goes wrong.
+func (w *world) heal() {
+	w.mu.Lock()
+	w.crashIn = 0
+	w.mu.Unlock()
+	w.journalPercent.Store(0)
+	for _, s := range w.sites {
+		s.server.SetDown(false)
+		s.lie(regiontest.Fault{})
+		s.set(0)
+	}
+	if w.current().isOver() {
+		w.rebirth()
+	}
+	w.note("all is well from here on")
+}
+
+// patience is how long, in the world's time, it may take to come to rest.
+const patience = 30 * time.Minute
+
+// rest waits until nothing is open any more.
+func (w *world) rest() {
+	deadline := time.Now().Add(patience)
+	for {
+		err := w.restless()
+		if err == nil {
+			w.note("it has come to rest")
+			w.count(quiescence)
+			return
+		}
+		if time.Now().After(deadline) {
+			w.violated(quiescence, "after %v: %v", patience, err)
+			return
+		}
+		time.Sleep(5 * time.Second)
+	}
+}
+
+func (w *world) restless() error {
+	var state gatewayState
+	if err := w.get("/admin/state", &state); err != nil {
+		return err
+	}
+	for _, r := range state.Regions {
+		if r.Health != "up" || r.Regressed || !r.Compared || r.Pending.Keys > 0 {
+			return fmt.Errorf("%+v", r)
+		}
+	}
+	for _, key := range keys() {
+		var s struct {
+			Settled bool
+			Regions []struct{ State string }
+		}
+		a := w.do("GET", "/replication/"+key, nil, 0, nil)
+		if a.status == 404 {
+			continue
+		}
+		if err := decode(a.body, &s); err != nil {
+			return fmt.Errorf("%s: %w: %v", key, err, a)
+		}
+		if !s.Settled {
+			return fmt.Errorf("not settled: %s", a.body)
+		}
+	}
+	var page struct{ Failovers []failoverRecord }
+	if err := w.get("/admin/failovers", &page); err != nil {
+		return err
+	}
+	for _, f := range page.Failovers {
+		if f.Open > 0 {
+			entries, _ := w.ledger(f.Epoch)
+			open := slices.DeleteFunc(entries, func(e entry) bool { return e.Outcome != nil })
+			if len(open) == 0 {
+				return errors.New("an entry was closed just now")
+			}
+			return fmt.Errorf("epoch %d: open: %v; %s", f.Epoch, open[0], w.describe(open[0].Key))
+		}
+	}
+	conflicts, err := w.conflicts("")
+	if err != nil {
+		return err
+	}
+	for _, c := range conflicts {
+		if c.State == "found" {
+			return fmt.Errorf("conflict is not kept: %+v: %v", c, deref(c.LastError))
+		}
+	}
+	return nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// judge checks every promise once all has come to rest.
+func (w *world) judge() {
+	lost := w.judgeLedgers()
+	w.judgeKeys(lost)
+	w.judgeRegions()
+	w.judgeConflicts()
+	w.judgeEpochs()
+	w.judgeAudit()
+}
+
+// judgeKeys: each key reads as a value that is permitted, unless what it was is lost on the record.
+func (w *world) judgeKeys(lost map[string]bool) {
+	for _, key := range keys() {
+		now := w.model.now()
+		a := w.do("GET", "/objects/"+key, nil, 0, nil)
+		value := absent
+		if a.status == 200 {
+			value = strings.Trim(a.header.Get("Etag"), `"`)
+		}
+		last := w.model.last(key)
+		switch {
+		case a.status == 503 && (lost[key] || w.damaged.Load() && !w.isHeld(last)):
+			continue
+		case a.status != 200 && a.status != 404:
+			w.violated(durability, "in the end %s is answered %v; index %s; history:%s", key, a, w.describe(key), w.model.history(key))
+			continue
+		}
+		w.count(durability)
+		if last != nil && last.value == absent {
+			w.count(deletion)
+		}
+		if !w.model.permits(key, value, now, now) && !lost[key] {
+			promise := durability
+			if last != nil && last.value == absent {
+				promise = deletion
+			}
+			w.violated(promise, "in the end %s is %q; index %s; ledgers %v; history:%s", key, value, w.describe(key), w.entriesOf(key), w.model.history(key))
+		}
+		for _, write := range w.model.of(key) {
+			if write.fate != refused {
+				continue
+			}
+			w.count(refusal)
+			if write.value == value && value != absent && !w.mayBe(key, value) {
+				w.violated(refusal, "in the end %s is what was refused: %s; history:%s", key, &write, w.model.history(key))
+			}
+		}
+	}
+}
+
+// mayBe reports whether another write than a refused one has the value.
+func (w *world) mayBe(key, value string) bool {
+	return slices.ContainsFunc(w.model.of(key), func(o write) bool { return o.fate != refused && o.value == value })
+}
+
+// isHeld reports whether a region holds what a write has written.
+func (w *world) isHeld(x *write) bool {
+	if x == nil {
+		return false
+	}
+	return slices.ContainsFunc(w.sites, func(s *site) bool {
+		o, found := s.server.Object(s.bucket, x.key)
+		return found && strings.Trim(o.ETag, `"`) == x.value
+	})
+}
+
+func (w *world) entriesOf(key string) (list []entry) {
+	for _, x := range w.ledgers {
+		entries, _ := w.ledger(x.epoch)
+		for _, e := range entries {
+			if e.Key == key {
+				list = append(list, e)
+			}
+		}
+	}
+	return list
+}
+
+// judgeRegions: all hold the same, byte for byte.
+func (w *world) judgeRegions() {
+	first := w.sites[0].held()
+	for _, s := range w.sites[1:] {
+		w.count(convergence)
+		if diff := cmp.Diff(first, s.held()); diff != "" {
+			w.violated(convergence, "%s and %s differ:\n%s", w.sites[0].name, s.name, diff)
+		}
+	}
+}
+
+func (s *site) held() map[string]regiontest.State {
+	held := s.server.Snapshot()[s.bucket]
+	maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
+		return key == ".tandem/region" || strings.HasPrefix(key, ".tandem/canary")
+	})
+	return held
+}
+
+// judgeLedgers compares each ledger with what was to be expected in the moment of the promotion,
+// and returns the keys of which something is lost on the record.
+func (w *world) judgeLedgers() map[string]bool {
+	lost := make(map[string]bool)
+	for _, x := range w.ledgers {
+		entries, err := w.ledger(x.epoch)
+		if err != nil {
+			w.violated(exactLedger, "%v", err)
+			continue
+		}
+		for _, want := range x.atRisk {
+			w.count(exactLedger)
+			if !slices.ContainsFunc(entries, func(e entry) bool {
+				return e.Kind == "at-risk" && e.Key == want.key && e.Version == want.version.String()
+			}) {
+				w.violated(exactLedger, "the ledger of epoch %d lacks %s; it has %v; history:%s", x.epoch, want, entries, w.model.history(want.key))
+			}
+		}
+		for _, e := range entries {
+			w.judgeEntry(x, e)
+			if e.Outcome != nil && *e.Outcome == "lost" {
+				lost[e.Key] = true
+			}
+		}
+	}
+	return lost
+}
+
+func (w *world) judgeEntry(x expectation, e entry) {
+	if e.Outcome == nil {
+		w.violated(closedLedger, "epoch %d: %v", x.epoch, e)
+		return
+	}
+	w.count(closedLedger)
+	if deref(e.Reason) == "" {
+		w.violated(closedLedger, "closed without a reason: epoch %d: %v", x.epoch, e)
+	}
+	if e.Kind == "in-doubt" {
+		w.count(doubtLedger)
+	} else {
+		w.count(failback)
+	}
+	if *e.Outcome == "lost" && !w.damaged.Load() {
+		w.violated(failback, "lost, although no region has lost anything: epoch %d: %v; history:%s", x.epoch, e, w.model.history(e.Key))
+	}
+}
+
+// judgeConflicts: every loser is kept, in every region.
+func (w *world) judgeConflicts() {
+	conflicts, err := w.conflicts("")
+	if err != nil {
+		w.violated(losersKept, "%v", err)
+		return
+	}
+	for _, c := range conflicts {
+		if c.Deleted || c.State != "kept" {
+			continue
+		}
+		for _, s := range w.sites {
+			w.count(losersKept)
+			o, found := s.server.Object(s.bucket, c.KeptKey)
+			if body := w.bodyOf(c.ETag); !found || string(o.Data) != body {
+				w.violated(losersKept, "%s does not hold the loser of %+v; found %t %q", s.name, c, found, o.ETag)
+			}
+		}
+	}
+}
+
+// judgeEpochs: what was acknowledged in an epoch was written to one region.
+func (w *world) judgeEpochs() {
+	actives := make(map[int64]string)
+	for _, key := range keys() {
+		for _, o := range w.model.of(key) {
+			if o.fate != acknowledged || o.region == "" {
+				continue
+			}
+			w.count(oneActive)
+			if before, ok := actives[o.version.Epoch]; ok && before != o.region {
+				w.violated(oneActive, "epoch %d has %s and %s", o.version.Epoch, before, o.region)
+			}
+			actives[o.version.Epoch] = o.region
+		}
+	}
+}
+
+// judgeAudit verifies the chain, and finds every acknowledged write in it.
+func (w *world) judgeAudit() {
+	versions := make(map[string]bool)
+	ctx := w.t.Context()
+	j := w.life.inner
+	state, err := j.State(ctx)
+	if err != nil {
+		w.violated(trail, "%v", err)
+		return
+	}
+	var all []audit.Linked
+	for {
+		var after int64
+		if len(all) > 0 {
+			after = all[len(all)-1].Index
+		}
+		page, err := j.AuditEntries(ctx, after, 500)
+		if err != nil {
+			w.violated(trail, "%v", err)
+			return
+		}
+		if len(page) == 0 {
+			break
+		}
+		all = append(all, page...)
+	}
+	for _, l := range all {
+		versions[l.Key+" "+l.Version] = true
+	}
+	report, err := audit.Verify(state.JournalID, linked(all), nil)
+	w.count(trail)
+	if err != nil || !report.OK() {
+		w.violated(trail, "the chain of %d entries does not verify: %+v %v", len(all), report, err)
+	}
+	for _, key := range keys() {
+		for _, o := range w.model.of(key) {
+			if o.fate == acknowledged && !versions[key+" "+o.version.String()] {
+				w.violated(trail, "the chain has no entry of %s", &o)
+			}
+		}
+	}
+}
+
+func linked(all []audit.Linked) iter.Seq2[audit.Linked, error] {
+	return func(yield func(audit.Linked, error) bool) {
+		for _, l := range all {
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}
+}
