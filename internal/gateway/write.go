@@ -86,7 +86,10 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	w.stop = context.AfterFunc(ctx, func() {
-		w.mu.Lock()
+		// Whoever has the lock opens the write, or ends it: it is carried through.
+		if !w.mu.TryLock() {
+			return
+		}
 		defer w.mu.Unlock()
 		if !w.mu.opened {
 			w.cancel(errClientGone)

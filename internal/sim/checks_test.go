@@ -336,7 +336,7 @@ func (w *world) judgeRegions() {
 func (s *site) held() map[string]regiontest.State {
 	held := s.server.Snapshot()[s.bucket]
 	maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
-		return key == ".tandem/region" || strings.HasPrefix(key, ".tandem/canary")
+		return strings.HasPrefix(key, ".tandem/") && !strings.HasPrefix(key, ".tandem/conflicts/") // marks, probes
 	})
 	return held
 }
