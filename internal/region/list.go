@@ -3,6 +3,7 @@ package region
 import (
 	"context"
 	"encoding/xml"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -78,6 +79,9 @@ func (r *Region) List(ctx context.Context, o ListOptions) (Listing, error) {
 	page := Listing{Truncated: result.IsTruncated}
 	for _, c := range result.Contents {
 		key, err := name(c.Key)
+		if err == nil && c.Size < 0 {
+			err = fmt.Errorf("read the answer: an object has a size of %d", c.Size)
+		}
 		if err != nil {
 			return Listing{}, &Error{Region: r.name, Operation: q.op, Err: err}
 		}

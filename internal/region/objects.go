@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -46,28 +47,28 @@ func (a Attributes) LastModified() time.Time {
 // PartsCount is the number of parts of an object that was asked for by part
 // number, 0 where the region does not say.
 func (a Attributes) PartsCount() int {
-	n, err := strconv.Atoi(a.Header.Get("X-Amz-Mp-Parts-Count"))
-	if err != nil {
-		return 0
-	}
-	return n
+	return parseCount(a.Header.Get("X-Amz-Mp-Parts-Count"))
 }
 
 // TagCount is the number of the object's tags.
 func (a Attributes) TagCount() int {
-	n, err := strconv.Atoi(a.Header.Get("X-Amz-Tagging-Count"))
+	return parseCount(a.Header.Get("X-Amz-Tagging-Count"))
+}
+
+func parseCount(s string) int {
+	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
 		return 0
 	}
-	return n
+	return int(n)
 }
 
 func parseSize(s string) int64 {
-	n, err := strconv.ParseInt(s, 10, 64)
+	n, err := strconv.ParseUint(s, 10, 63) // no sign: digits are all that a size has
 	if err != nil {
 		return -1
 	}
-	return n
+	return int64(n)
 }
 
 // Object is an object's attributes and its content, which the caller closes.
@@ -224,11 +225,15 @@ func (r *Region) decode(ctx context.Context, q request, v any) error {
 // Span is the part of the object that Body holds: the offset of its first byte and
 // the one after its last; both 0 where the region does not say.
 func (a Attributes) Span() (start, end int64) {
-	contentRange, ok := strings.CutPrefix(a.Header.Get("Content-Range"), "bytes ")
-	if !ok {
+	contentRange := a.Header.Get("Content-Range")
+	if contentRange == "" {
 		return 0, max(parseSize(a.Header.Get("Content-Length")), 0)
 	}
-	span, _, _ := strings.Cut(contentRange, "/")
+	span, _, _ := strings.Cut(strings.TrimPrefix(contentRange, "bytes "), "/")
 	first, last, _ := strings.Cut(span, "-")
-	return max(parseSize(first), 0), parseSize(last) + 1
+	start, end = parseSize(first), parseSize(last)
+	if start < 0 || end < start || end == math.MaxInt64 {
+		return 0, 0
+	}
+	return start, end + 1
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -83,12 +84,16 @@ func (r *Region) CompleteUpload(ctx context.Context, key, uploadID string, h htt
 	if err := r.decode(ctx, q, &answer); err != nil {
 		return "", err
 	}
-	if answer.XMLName.Local == "Error" {
+	switch name := answer.XMLName.Local; name {
+	case "CompleteMultipartUploadResult":
+		return r.written(q.op, answer.ETag)
+	case "Error":
 		e := &Error{Region: r.name, Operation: q.op, Status: http.StatusInternalServerError, Code: answer.Code, Message: answer.Message}
 		e.Outcome = outcomeOfAnswer(e.Status, e.Code)
 		return "", e
+	default:
+		return "", &Error{Region: r.name, Operation: q.op, Outcome: Ambiguous, Err: fmt.Errorf("read the answer: it is <%s>, which ends no upload", name)}
 	}
-	return r.written(q.op, answer.ETag)
 }
 
 // AbortUpload gives up a multipart upload and its parts.
