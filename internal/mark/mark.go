@@ -27,6 +27,10 @@ const Key = s3op.ReservedPrefix + "region"
 // maxMarkBytes bounds what is read of a mark.
 const maxMarkBytes = 64 << 10
 
+// lastYear is the last of which a mark is believed: JSON has no year with five digits, so
+// after one of the end of 9999 no later one could be written.
+const lastYear = 9998
+
 // The errors that keep a gateway from starting, by identity.
 var (
 	// ErrNewer: the region knows of more than the journal: that was restored from a backup.
@@ -272,7 +276,7 @@ func read(ctx context.Context, r *region.Region) (*Content, string, error) {
 		return nil, "", err
 	}
 	var c Content
-	if json.Unmarshal(data, &c) != nil || c.Journal == "" {
+	if json.Unmarshal(data, &c) != nil || c.Journal == "" || c.WrittenAt.UTC().Year() > lastYear {
 		return nil, o.ETag(), nil
 	}
 	return &c, o.ETag(), nil
