@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -136,13 +135,13 @@ func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form st
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	err = decoder.Decode(into)
-	if err == nil && !utf8.Valid(data) {
-		err = errors.New("it is not valid UTF-8") // the decoder puts other characters in its place
-	}
 	if err == nil {
 		if _, behind := decoder.Token(); behind != io.EOF {
 			err = errors.New("there is more behind the value")
 		}
+	}
+	if err == nil {
+		err = checkExact(data)
 	}
 	if err != nil {
 		return s3op.WrapError(s3op.Invalid, "MalformedJSON", fmt.Sprintf("the body is not the JSON expected (%v); %s", err, form), err)
