@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -173,7 +174,7 @@ func (l *loader) checkFolders() {
 	for _, r := range l.cfg.Regions {
 		for _, o := range own {
 			if r.Embedded() && isWithin(o.path, r.EmbeddedDir) {
-				l.refuse(o.variable, "is in the folder of region "+r.Name+" ("+r.EmbeddedDir+")", "a place outside the folders of all regions")
+				l.refuse(o.variable, fmt.Sprintf("is in the folder of region %s (%q)", r.Name, r.EmbeddedDir), "a place outside the folders of all regions")
 				break // the database follows the data folder by default
 			}
 		}
