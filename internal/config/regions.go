@@ -2,12 +2,12 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -174,7 +174,8 @@ func (l *loader) checkFolders() {
 	for _, r := range l.cfg.Regions {
 		for _, o := range own {
 			if r.Embedded() && isWithin(o.path, r.EmbeddedDir) {
-				l.refuse(o.variable, fmt.Sprintf("is in the folder of region %s (%q)", r.Name, r.EmbeddedDir), "a place outside the folders of all regions")
+				dir := strings.Trim(strconv.Quote(r.EmbeddedDir), `"`) // a mistake is one line
+				l.refuse(o.variable, "is in the folder of region "+r.Name+" ("+dir+")", "a place outside the folders of all regions")
 				break // the database follows the data folder by default
 			}
 		}
