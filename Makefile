@@ -18,6 +18,9 @@ TEST_TIMEOUT ?= 20m
 # What each of the eight clients of `make mem` sends and fetches.
 TANDEM_MEM_BYTES ?= 1073741824
 
+# How long `make fuzz` stays with each fuzz function.
+FUZZ_TIME ?= 5m
+
 # 1: a test that skips, and anything that set-up had to leave out, is a failure.
 TANDEM_TEST_ALL ?= 0
 export TANDEM_TEST_ALL
@@ -74,6 +77,18 @@ setup:
 .PHONY: mem
 mem: ## Measure the gateway's memory under eight clients, TANDEM_MEM_BYTES each way (default 1 GiB)
 	TANDEM_MEM_BYTES=$(TANDEM_MEM_BYTES) $(GO) test ./internal/e2e -run '^TestMemory' -count=1 -v -timeout 60m
+
+# Whatever `go test -list` knows is fuzzed, each in turn, the others too where one finds
+# something. Go keeps that input below testdata/fuzz, where every later `go test` tries it.
+.PHONY: fuzz
+fuzz: ## Fuzz every parser of outside input, FUZZ_TIME each (default 5m)
+	@targets=$$($(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[n++] = $$1 } $$1 == "ok" { while (n) print $$2, names[--n] }'); \
+	test -n "$$targets" || { echo "there is nothing to fuzz"; exit 1; }; \
+	found=(); while read -r package name; do \
+		echo "$$package $$name"; \
+		$(GO) test "$$package" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) </dev/null || found+=("$$name"); \
+	done <<< "$$targets"; \
+	test $${#found[@]} -eq 0 || { echo "found something: $${found[*]}"; exit 1; }
 
 .PHONY: docs
 docs: ## Write anew what in the documents comes from the code
