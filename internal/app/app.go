@@ -53,6 +53,8 @@ type Options struct {
 	Listen func(ctx context.Context) (net.Listener, error)
 	// Transport sends the requests to a region. Default: the region's own.
 	Transport func(region string) http.RoundTripper
+	// Random gives numbers in [0, 1), by which probes are spread. Default: random ones.
+	Random func() float64
 	// PartBytes is the size of the first parts of an upload. Default 8 MiB.
 	PartBytes int64
 	// Journal stands between the gateway and its journal: what it returns is used in place of

@@ -58,7 +58,7 @@ func (a *App) buildFailover(ctx context.Context, registry *prometheus.Registry, 
 	a.health, err = health.New(health.Config{
 		Regions: probed, Interval: a.cfg.HealthInterval, Timeout: a.cfg.HealthTimeout,
 		Failures: a.cfg.HealthFailures, Recoveries: a.cfg.HealthRecoveries,
-		Changed: a.regionChanged,
+		Changed: a.regionChanged, Random: a.opt.Random,
 		// A region that came back older is known for it before anybody is told that it is up.
 		Check:  a.marks.Check,
 		Logger: a.opt.Logger, Metrics: health.NewMetrics(registry),

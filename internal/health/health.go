@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -49,6 +50,8 @@ type Config struct {
 	// Its error says that the region is not to be trusted yet: the probe counts as refused, with
 	// ProblemUnverified. Default: none.
 	Check func(ctx context.Context, name string) error
+	// Random gives numbers in [0, 1), by which probes are spread. Default: random ones.
+	Random func() float64
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.
@@ -70,6 +73,9 @@ func New(cfg Config) (*Monitor, error) {
 	}
 	if cfg.Interval < 0 || cfg.Timeout < 0 || cfg.Failures < 0 || cfg.Recoveries < 0 {
 		return nil, errors.New("health: Interval, Timeout, Failures and Recoveries cannot be negative")
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Float64
 	}
 	cfg.Interval = cmp.Or(cfg.Interval, 15*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +96,7 @@ func (p *prober) wait(ctx context.Context, started, next time.Time) bool {
 
 // jittered is the Interval, give or take a tenth.
 func (p *prober) jittered() time.Duration {
-	return time.Duration(float64(p.Interval) * (0.9 + 0.2*rand.Float64()))
+	return time.Duration(float64(p.Interval) * (0.9 + 0.2*p.Random()))
 }
 
 func (p *prober) probe(ctx context.Context, started time.Time) {

@@ -246,12 +246,12 @@ func deref(s *string) string {
 
 // judge checks every promise once all has come to rest.
 func (w *world) judge() {
+	w.judgeAudit()
 	lost := w.judgeLedgers()
 	w.judgeKeys(lost)
 	w.judgeRegions()
 	w.judgeConflicts()
 	w.judgeEpochs()
-	w.judgeAudit()
 }
 
 // judgeKeys: each key reads as a value that is permitted, unless what it was is lost on the record.
@@ -455,6 +455,7 @@ func (w *world) judgeAudit() {
 	for _, l := range all {
 		versions[l.Key+" "+l.Version] = true
 	}
+	w.chain = all
 	report, err := audit.Verify(state.JournalID, linked(all), nil)
 	w.count(trail)
 	if err != nil || !report.OK() {

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"runtime"
@@ -77,7 +78,7 @@ func history(t *testing.T, seed uint64, total *tally) {
 		defer total.add(w)
 		defer func() {
 			if t.Failed() || *show {
-				fmt.Fprintf(os.Stderr, "history of seed %d:\n%s\n", seed, strings.Join(w.events, "\n"))
+				w.tell(os.Stderr)
 			}
 		}()
 		w.begin()
@@ -102,9 +103,7 @@ func history(t *testing.T, seed uint64, total *tally) {
 		<-stopped
 		w.heal()
 		w.rest()
-		if !t.Failed() {
-			w.judge()
-		}
+		w.judge()
 	})
 }
 
@@ -115,4 +114,12 @@ func (w *world) weather() {
 		s.set(r.IntN(15))
 	}
 	w.journalPercent.Store(int64(r.IntN(6)))
+}
+
+// tell writes the history down, and the audit chain after it.
+func (w *world) tell(to io.Writer) {
+	fmt.Fprintf(to, "history of seed %d:\n%s\n", w.seed, strings.Join(w.events, "\n"))
+	for _, l := range w.chain {
+		fmt.Fprintf(to, "audit %d %9.3f %s %s %s %s %s %s\n", l.Index, l.At.Sub(w.began).Seconds(), l.Action, l.Key, l.Version, l.Region, l.Actor, l.Detail)
+	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,4 +120,19 @@ func (s *site) rule(q regiontest.Request) regiontest.Fault {
 		f.Hang = after(latency)
 	}
 	return f
+}
+
+// applied notes what a request has made of a key.
+func (s *site) applied(q regiontest.Request, before, after *regiontest.Object) {
+	if strings.HasPrefix(q.Key, ".tandem/") && !strings.HasPrefix(q.Key, ".tandem/conflicts/") {
+		return
+	}
+	s.w.note("%s: %s %s: %s -> %s %s", s.name, q.Operation, q.Key, etagIn(before), etagIn(after), q.Header.Get("If-Match")+q.Header.Get("If-None-Match"))
+}
+
+func etagIn(o *regiontest.Object) string {
+	if o == nil {
+		return "nothing"
+	}
+	return o.ETag
 }

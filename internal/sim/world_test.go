@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/app"
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/config"
 	"github.com/gnew/tandem/internal/journal/sqlite"
 	"github.com/gnew/tandem/internal/region/regiontest"
@@ -55,6 +56,7 @@ type world struct {
 	counts  map[string]int
 	events  []string
 	ledgers []expectation
+	chain   []audit.Linked
 	// crashIn is after how many steps the process dies, 0 for never.
 	crashIn int
 	// changing has a place for whoever replaces the life; clients wait for it. It is no mutex, for
@@ -158,6 +160,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 		s.server = regiontest.NewServer(s.traits)
 		s.server.SetFaults(s.rule)
+		s.server.OnApply(s.applied)
 		s.dial = regiontest.StartPipe(t, s.server)
 		prefix := strings.ToUpper(name) + "_S3_"
 		w.env[prefix+"ENDPOINT"] = fmt.Sprintf("http://127.0.0.1:%d", 1+i)
@@ -201,6 +204,7 @@ func (w *world) startLife(path string) error {
 	var transports []*http.Transport
 	a, err := app.New(ctx, cfg, app.Options{
 		Started: func(url string) { started <- url }, Logger: w.logger(), PartBytes: partBytes,
+		Random: func() float64 { return float64(time.Now().UnixNano()%997) / 997 },
 		Listen: func(context.Context) (net.Listener, error) { return l.network, nil },
 		Transport: func(region string) http.RoundTripper {
 			tr := &http.Transport{
