@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/failover"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/s3op"
@@ -666,6 +667,34 @@ func records(t *testing.T, text string) (rows [][]string) {
 		text = text[1:]
 	}
 	return rows
+}
+
+// FuzzExportedEntryHasItsHash recomputes the hash of an entry of the audit chain from what the
+// API says of it, as anybody may who has an export.
+func FuzzExportedEntryHasItsHash(f *testing.F) {
+	f.Add("write", "client", "photos", "cats/1.jpg", "1-1", "primary", "put e 1", int64(1_772_366_400_000_001))
+	f.Add("", "", "", "a\x00\r\n\u2028\ufffd</script>", "", "", "{\"reason\":\"\\u003c\"}", int64(-1))
+	f.Fuzz(func(t *testing.T, action, actor, bucket, key, version, region, detail string, micros int64) {
+		when := time.UnixMicro(micros).UTC()
+		if !utf8.ValidString(action+"|"+actor+"|"+bucket+"|"+key+"|"+version+"|"+region+"|"+detail) || when.Year() < 0 || when.Year() > 9999 {
+			return
+		}
+		e := audit.Entry{
+			Index: 1, At: when, Action: audit.Action(action), Actor: actor, Bucket: bucket, Key: key, Version: version, Region: region, Detail: detail,
+		}
+		before := audit.Genesis("journal")
+		front := newFront(t)
+		front.records.entries = []audit.Linked{{Entry: e, Hash: audit.Link(before, e)}}
+		listed := decodeInto[struct {
+			Entries []struct {
+				audit.Entry
+				Hash audit.Hash
+			}
+		}](t, front.do(http.MethodGet, "/admin/audit", "")).Entries
+		if len(listed) != 1 || listed[0].Entry != e || audit.Link(before, listed[0].Entry) != listed[0].Hash {
+			t.Errorf("%+v is exported as %+v", e, listed)
+		}
+	})
 }
 
 // FuzzOnlyAHolderOfATokenIsAnswered is of the headers that decide who is answered, with
