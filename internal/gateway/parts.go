@@ -3,7 +3,10 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -110,10 +113,24 @@ func (w *write) upload(h, conditions http.Header, src *countedBody, sums *checks
 		return w.end(journal.Written{}, err)
 	}
 	etag, err := w.active.CompleteUpload(w.ctx, w.key, uploadID, conditions, etags)
+	err = w.judged(err, func() string { return etagOfParts(etags) })
 	if err != nil && region.OutcomeOf(err) != region.Ambiguous {
 		w.abortUpload(uploadID)
 	}
 	return w.end(written(h, etag, src.count), err)
+}
+
+// etagOfParts is the ETag that S3 gives an object that is put together from parts with these.
+func etagOfParts(etags []string) string {
+	all := md5.New()
+	for _, etag := range etags {
+		sum, err := hex.DecodeString(etag)
+		if err != nil {
+			return "" // the region has ETags of its own
+		}
+		all.Write(sum)
+	}
+	return fmt.Sprintf("%s-%d", hex.EncodeToString(all.Sum(nil)), len(etags))
 }
 
 func (w *write) sendParts(uploadID string, size int64, src *countedBody, next func(int) (part, func(), error)) ([]string, error) {

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/md5" // what S3 makes the ETag of a single PUT from
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -74,12 +76,30 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 	if in.Size <= smallBytes {
 		return w.putSmall(h, in.Body, in.Size)
 	}
+	sum := md5.New()
 	body := &heldBody{body: in.Body, left: in.Size, release: w.open}
+	if w.conditional {
+		body.body = io.TeeReader(in.Body, sum)
+	}
 	etag, err := w.active.Put(w.ctx, key, h, body, in.Size)
 	if ours := body.failure(); ours != nil {
 		err = ours
 	}
-	return w.end(written(h, etag, in.Size), err)
+	return w.end(written(h, etag, in.Size), w.judged(err, func() string { return hex.EncodeToString(sum.Sum(nil)) }))
+}
+
+// judged is err, made ambiguous where the condition may have failed on account of the write itself:
+// what stands between us and the region may have sent it twice, and this is the second one's answer. etag is that
+// of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.)
+func (w *write) judged(err error, etag func() string) error {
+	if !w.conditional || !region.IsPrecondition(err) {
+		return err
+	}
+	held, headErr := w.active.Head(w.ctx, w.key, nil)
+	if headErr != nil && !region.IsNotFound(headErr) || headErr == nil && held.ETag() == etag() {
+		return &region.Error{Region: w.active.Name(), Operation: string(w.operation), Outcome: region.Ambiguous, Err: err}
+	}
+	return err
 }
 
 // putSmall reads the body first, so that a client's fault costs the region nothing
@@ -98,7 +118,10 @@ func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 	}
 	size := int64(len(data))
 	etag, err := w.active.Put(w.ctx, w.key, h, bytes.NewReader(data), size)
-	return w.end(written(h, etag, size), err)
+	return w.end(written(h, etag, size), w.judged(err, func() string {
+		sum := md5.Sum(data)
+		return hex.EncodeToString(sum[:])
+	}))
 }
 
 // Delete removes a key from the active and returns once that is acknowledged; a

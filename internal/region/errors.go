@@ -109,15 +109,18 @@ func (r *Region) answered(op string, resp *http.Response) *Error {
 		Region: r.name, Operation: op, Status: resp.StatusCode,
 		Code: body.Code, Message: body.Message, Header: resp.Header,
 	}
-	e.Outcome = outcomeOfAnswer(e.Status, e.Code)
+	e.Outcome = outcomeOfAnswer(op, e.Status, e.Code)
 	return e
 }
 
-// outcomeOfAnswer says what an answer means for a write. 4xx are refusals.
-// Of the 5xx only those that S3 gives before it acts are: an InternalError, or a
+// outcomeOfAnswer says what an answer means for a write. 4xx are refusals, but for an upload that is
+// not there when it is completed: something on the way may have sent that twice, and the first has completed
+// it. Of the 5xx only those that S3 gives before it acts are: an InternalError, or a
 // proxy's 502 or 504, may hide a write that was applied or will be.
-func outcomeOfAnswer(status int, code string) Outcome {
+func outcomeOfAnswer(op string, status int, code string) Outcome {
 	switch {
+	case op == "CompleteMultipartUpload" && code == "NoSuchUpload":
+		return Ambiguous
 	case status < 500, status == http.StatusNotImplemented, code == "SlowDown":
 		return Rejected
 	}

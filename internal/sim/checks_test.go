@@ -192,7 +192,7 @@ func (w *world) restless() error {
 	}
 	for _, r := range state.Regions {
 		if r.Health != "up" || r.Regressed || !r.Compared || r.Pending.Keys > 0 {
-			return fmt.Errorf("%+v", r)
+			return fmt.Errorf("%+v%s", r, w.pendingKeys())
 		}
 	}
 	for _, key := range keys() {
@@ -235,6 +235,16 @@ func (w *world) restless() error {
 		}
 	}
 	return nil
+}
+
+func (w *world) pendingKeys() string {
+	var b strings.Builder
+	for _, key := range keys() {
+		if d := w.describe(key); strings.Contains(d, `"pending"`) || strings.Contains(d, `"missing"`) {
+			fmt.Fprintf(&b, "\n    %s", d)
+		}
+	}
+	return b.String()
 }
 
 func deref(s *string) string {

@@ -83,13 +83,26 @@ func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journa
 		}
 	}
 	for _, i := range o.Intents {
-		if i.Region == seen.Region && i.IsStandIn() {
-			if err := t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores); err != nil {
-				return err
-			}
+		if i.Region != seen.Region || !i.IsStandIn() {
+			continue
+		}
+		outcome, reason := journal.IsLost, reasonGone
+		if holdsLater(o, seen, d, i.Restores) {
+			outcome, reason = journal.Superseded, reasonOverwritten
+		}
+		if err := t.closeVersion(outcome, reason, o.Bucket, o.Key, i.Restores); err != nil {
+			return err
 		}
 	}
 	return t.closeIntents(o.Intents, seen, d, nil)
+}
+
+// holdsLater reports whether the region holds what is known to have been written there after v. (Two
+// writes overlap; another region is promoted and written to; the first is promoted again, and takes a
+// write: nothing was lost.)
+func holdsLater(o *journal.Object, seen journal.Observation, d journal.Decision, v journal.Version) bool {
+	held := o.Copy(seen.Region)
+	return d == journal.Stand && o.Version.Compare(v) > 0 || held.Version.Compare(v) > 0 && held.ETag == seen.ETag
 }
 
 // pendHolding puts a copy into the queue, and records what its region holds.
