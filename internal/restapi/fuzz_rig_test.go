@@ -136,7 +136,7 @@ type whole struct {
 func newWhole(t *testing.T, spool string) *whole {
 	t.Helper()
 	g := &whole{
-		t: t, region: regiontest.NewServer(regiontest.Options{Buckets: []string{fuzzBucket}}),
+		t: t, region: regiontest.NewServer(regiontest.Options{Buckets: []string{fuzzBucket}, SmallParts: true}),
 		journal:  &rowsInMemory{rows: make(map[string]*journal.Object), open: make(map[int64]journal.Intent)},
 		failover: &fakeFailover{}, records: &fakeRecords{conflicts: conflicts(), ledger: entries(3),
 			failovers: []failover.Record{{Epoch: 2, From: "a", To: "b", At: at}, {Epoch: 1, To: "a", At: at}}},
@@ -153,7 +153,7 @@ func newWhole(t *testing.T, spool string) *whole {
 	})
 	core, err2 := gateway.New(gateway.Config{
 		Bucket: fuzzBucket, Regions: []*region.Region{r}, Journal: g.journal, State: journal.State{Epoch: 1, Active: "a"},
-		MaxObjectBytes: 1 << 20, SpoolDir: spool, Logger: log,
+		MaxObjectBytes: 1 << 20, PartBytes: 64 << 10, SpoolDir: spool, Logger: log,
 	})
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)

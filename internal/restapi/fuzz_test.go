@@ -394,7 +394,7 @@ func FuzzBodyIsWhatItsChecksumsSay(f *testing.F) {
 		isRight := err == nil && bytes.Equal(raw, sum.of([]byte(body)))
 		switch {
 		case w.Code >= 400:
-			if g.wantRefusal(w); isRight {
+			if g.wantRefusal(w); isRight && base64.StdEncoding.EncodeToString(raw) == value {
 				t.Errorf("%s %q of %q is refused: %d", sum.name, value, body, w.Code)
 			}
 		case !isRight:
