@@ -2,6 +2,8 @@ package localregion_test
 
 import (
 	"encoding/xml"
+	"log/slog"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -74,4 +76,41 @@ func onlyFile(t *testing.T, root string) string {
 			return strings.Join(names, "/")
 		}
 	}
+}
+
+// FuzzSettingsAreSoundOrRefused is of whatever is in the file of a region's settings.
+func FuzzSettingsAreSoundOrRefused(f *testing.F) {
+	const secret = "s3cr3t-c4n4ry"
+	for _, text := range []string{
+		`{"port":20001,"accessKey":"a","secretKey":"` + secret + `","bucket":"` + bucket + `","metadata":"sidecar"}`,
+		`{"port":65536,"accessKey":"a","secretKey":"` + secret + `","bucket":"b","metadata":"xattr"}`,
+		`{"port":1,"secretKey":"` + secret + `"}`, `{"port":"` + secret + `"}`, `{"secretKey":["` + secret + `"]}`, `{"password":"` + secret + `"}`,
+		`null`, ``, `{"port":1e3}`,
+	} {
+		f.Add(text)
+	}
+	parent := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		dir, err := os.MkdirTemp(parent, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.WriteFile(filepath.Join(dir, "server.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := localregion.New(config(dir, slog.New(slog.DiscardHandler)))
+		if err != nil {
+			isName := strings.Count(text, secret) != strings.Count(text, `:"`+secret+`"`) // which is shown
+			if strings.Contains(err.Error(), secret) && !isName {
+				t.Errorf("the secret is in the error: %v", err)
+			}
+			return
+		}
+		u, err := url.Parse(r.Endpoint())
+		access, key := r.Credentials()
+		if err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" || u.Port() == "" || access == "" || key == "" {
+			t.Errorf("of %q: got a region at %s", text, r.Endpoint())
+		}
+	})
 }
