@@ -48,7 +48,7 @@ func (a *App) buildFailover(ctx context.Context, registry *prometheus.Registry, 
 	}
 	a.notary = &audit.Notary{JournalID: state.JournalID, Chain: a.journal, Signer: signer, Interval: a.cfg.MarkInterval, Logger: a.opt.Logger}
 	a.marks, err = mark.New(mark.Config{
-		Bucket: a.cfg.Bucket, Regions: a.watchers, Journal: a.journal, Interval: a.cfg.MarkInterval, Timeout: a.cfg.HealthTimeout,
+		Bucket: a.cfg.Bucket, Regions: a.watchers, Journal: a.journal, Interval: a.cfg.MarkInterval, Timeout: a.cfg.HealthTimeout, DoubtWindow: a.cfg.DoubtWindow,
 		Checkpoint: a.notary.Latest, Changed: a.gateway.SetRegressed,
 		Queued: func() { a.replicator.Wake() }, Logger: a.opt.Logger,
 	})

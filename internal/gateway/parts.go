@@ -106,6 +106,7 @@ func (w *write) upload(h, conditions http.Header, src *countedBody, sums *checks
 	}
 	if err == nil {
 		w.timeout *= completeTimeoutFactor
+		w.brings = etagOfParts(etags)
 		err = w.open()
 	}
 	if err != nil {
@@ -113,7 +114,7 @@ func (w *write) upload(h, conditions http.Header, src *countedBody, sums *checks
 		return w.end(journal.Written{}, err)
 	}
 	etag, err := w.active.CompleteUpload(w.ctx, w.key, uploadID, conditions, etags)
-	err = w.judged(err, func() string { return etagOfParts(etags) })
+	err = w.judged(err, w.brings)
 	if err != nil && region.OutcomeOf(err) != region.Ambiguous {
 		w.abortUpload(uploadID)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"net/http"
@@ -76,27 +77,26 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 	if in.Size <= smallBytes {
 		return w.putSmall(h, in.Body, in.Size)
 	}
-	sum := md5.New()
 	body := &heldBody{body: in.Body, left: in.Size, release: w.open}
 	if w.conditional {
-		body.body = io.TeeReader(in.Body, sum)
+		body.sum = md5.New()
 	}
 	etag, err := w.active.Put(w.ctx, key, h, body, in.Size)
 	if ours := body.failure(); ours != nil {
 		err = ours
 	}
-	return w.end(written(h, etag, in.Size), w.judged(err, func() string { return hex.EncodeToString(sum.Sum(nil)) }))
+	return w.end(written(h, etag, in.Size), w.judged(err, body.etag()))
 }
 
 // judged is err, made ambiguous where the condition may have failed on account of the write itself:
 // what stands between us and the region may have sent it twice, and this is the second one's answer. etag is that
 // of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.)
-func (w *write) judged(err error, etag func() string) error {
+func (w *write) judged(err error, etag string) error {
 	if !w.conditional || !region.IsPrecondition(err) {
 		return err
 	}
 	held, headErr := w.active.Head(w.ctx, w.key, nil)
-	if headErr != nil && !region.IsNotFound(headErr) || headErr == nil && held.ETag() == etag() {
+	if headErr != nil && !region.IsNotFound(headErr) || headErr == nil && held.ETag() == etag {
 		return &region.Error{Region: w.active.Name(), Operation: string(w.operation), Outcome: region.Ambiguous, Err: err}
 	}
 	return err
@@ -113,15 +113,14 @@ func (w *write) putSmall(h http.Header, body io.Reader, size int64) (Result, err
 }
 
 func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
+	sum := md5.Sum(data)
+	w.brings = hex.EncodeToString(sum[:])
 	if err := w.open(); err != nil {
 		return w.end(journal.Written{}, err)
 	}
 	size := int64(len(data))
 	etag, err := w.active.Put(w.ctx, w.key, h, bytes.NewReader(data), size)
-	return w.end(written(h, etag, size), w.judged(err, func() string {
-		sum := md5.Sum(data)
-		return hex.EncodeToString(sum[:])
-	}))
+	return w.end(written(h, etag, size), w.judged(err, w.brings))
 }
 
 // Delete removes a key from the active and returns once that is acknowledged; a
@@ -163,10 +162,31 @@ type heldBody struct {
 	last    [1]byte
 
 	mu  sync.Mutex
-	err error // guarded by mu
+	err error     // guarded by mu
+	sum hash.Hash // guarded by mu; nil where nobody asks for the ETag
 }
 
 func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.read(p)
+	if b.sum != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.sum.Write(p[:n])
+	}
+	return n, err
+}
+
+// etag is that of what was read so far, "" where nobody asked for it.
+func (b *heldBody) etag() string {
+	if b.sum == nil {
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return hex.EncodeToString(b.sum.Sum(nil))
+}
+
+func (b *heldBody) read(p []byte) (int, error) {
 	switch {
 	case b.left == 0:
 		return 0, io.EOF

@@ -43,6 +43,8 @@ type write struct {
 	active    *region.Region
 	// timeout is the region's, for its answer.
 	timeout time.Duration
+	// brings is the ETag that the write leaves, "" where that is not known before it is sent.
+	brings string
 	// conditional: the write depends on what the key is now.
 	conditional bool
 
@@ -145,7 +147,7 @@ func (w *write) open() error {
 	deadline := now.Add(w.timeout)
 	w.mu.mark, w.mu.wasDirty = w.view.dirty.mark(w.key)
 	id, err := w.g.Journal.Open(w.ctx, journal.Intent{
-		Bucket: w.g.Bucket, Key: w.key, Region: w.active.Name(), Operation: w.operation, Epoch: w.view.Epoch,
+		Bucket: w.g.Bucket, Key: w.key, Region: w.active.Name(), Operation: w.operation, Epoch: w.view.Epoch, Brings: w.brings,
 		OpenedAt: now, DoubtUntil: deadline.Add(w.g.DoubtWindow),
 	})
 	w.mu.id = id

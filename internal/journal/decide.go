@@ -119,7 +119,7 @@ func (k *known) isAsBefore() bool {
 
 // isRestored reports whether the active was seen to hold what a repair brings.
 func (k *known) isRestored() bool {
-	return k.hasRow && k.seen.Found && slices.ContainsFunc(k.repairs, func(i Intent) bool { return i.RestoresETag == k.seen.ETag })
+	return k.hasRow && k.seen.Found && slices.ContainsFunc(k.repairs, func(i Intent) bool { return i.Brings == k.seen.ETag })
 }
 
 // decideEarly looks for proof that the only intent was applied, while the window

@@ -114,7 +114,7 @@ func invariants() []invariant {
 			return when(d == journal.Adopted && wasThere, "what was there before is adopted")
 		},
 		func(s situation, d journal.Decision) string {
-			isRepairs := s.own(func(i journal.Intent) bool { return i.Operation == journal.Repair && i.RestoresETag == s.seen.ETag })
+			isRepairs := s.own(func(i journal.Intent) bool { return i.Operation == journal.Repair && i.Brings == s.seen.ETag })
 			isOlder := !s.object.Version.IsZero() && s.seen.ETag != s.object.ETag
 			return when(d == journal.Adopted && isRepairs && isOlder, "what a repair brought is adopted")
 		},

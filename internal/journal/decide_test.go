@@ -33,7 +33,7 @@ func intent(op journal.Operation, when at) journal.Intent {
 
 func repair(etag string, when at) journal.Intent {
 	i := intent(journal.Repair, when)
-	i.RestoresETag = etag
+	i.Brings = etag
 	return i
 }
 

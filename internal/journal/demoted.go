@@ -19,6 +19,10 @@ import "slices"
 //     demoted and returns with the object it always had: a conflict of a write with itself.)
 //   - Nor is what a copy of our own may have left. (A PUT times out; the region is demoted; an
 //     unanswered copy of the new version lands there: a conflict of a version with itself.)
+//   - But where a client's write, or one of those that overlapped, is known to bring the same, it is that one: a
+//     write without an answer may be found at any time, and an acknowledged one must be. (Two
+//     writes overlap in A; B is promoted; a worker takes up the copy to A, and finds that A alone has it;
+//     then the key is deleted in B: what A holds would be taken for the worker's, and deleted unkept.)
 //   - Only a delete's intent makes a tombstone.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
 //     restored from last night's copy: yesterday's object would be taken for the write.)
@@ -31,7 +35,7 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 	if !seen.Found {
 		etag = ""
 	}
-	isOurs := slices.Contains(ours, etag)
+	isOurs := slices.Contains(ours, etag) && !d.brings(etag)
 	isKnown := held.ETag == etag || isOurs
 	if d.windowOpen {
 		if len(d.clients) != 1 || d.isUnsettled || regressed || isKnown || held.State == Unknown {
@@ -66,6 +70,11 @@ type doubts struct {
 	clients []Intent
 	// isUnsettled: writes overlapped there, and which of them it holds is not known.
 	isUnsettled, deleteSeen, isUnderWay, windowOpen bool
+}
+
+// brings reports whether one of the writes is known to leave this ETag, which is not absence.
+func (d doubts) brings(etag string) bool {
+	return etag != "" && slices.ContainsFunc(d.clients, func(i Intent) bool { return i.Brings == etag })
 }
 
 func doubtsIn(o *Object, seen Observation) doubts {

@@ -47,10 +47,12 @@ type Intent struct {
 	DoubtUntil time.Time
 	// InDoubt is set once the request's outcome is unknown.
 	InDoubt bool
-	// Restores and RestoresETag are the version that a Repair writes back. Of a stand-in,
-	// Restores is the version for which it stands.
-	Restores     Version
-	RestoresETag string
+	// Brings is the ETag that the write leaves in the region, "" for a delete and where that is
+	// not known before it is sent. Of a stand-in it is that of the version for which it stands.
+	Brings string
+	// Restores is the version that a Repair writes back. Of a stand-in it is the version for which
+	// it stands.
+	Restores Version
 	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none,
 	// AnyETag where the region would replace whatever it holds.
 	Displaces string
@@ -187,8 +189,8 @@ func (o *Object) OlderIn(region string) []string {
 		etags = append(etags, c.ETag)
 	}
 	for _, i := range o.Intents {
-		if i.Region == region && !i.isClients() && i.RestoresETag != "" && i.RestoresETag != o.ETag {
-			etags = append(etags, i.RestoresETag)
+		if i.Region == region && !i.isClients() && i.Brings != "" && i.Brings != o.ETag {
+			etags = append(etags, i.Brings)
 		}
 	}
 	return etags

@@ -77,6 +77,8 @@ type Config struct {
 	Interval time.Duration
 	// Timeout of one check of a region, or of one marking. Default 5 s.
 	Timeout time.Duration
+	// DoubtWindow is how long a mark without an answer may still land. Default 16 min.
+	DoubtWindow time.Duration
 	// Checkpoint returns the newest signed head of the audit chain. Default: none.
 	Checkpoint func() string
 	// Changed is told which regions are regressed, by name, at Load and each time that changes;
@@ -103,6 +105,9 @@ type keptRegion struct {
 	// lock is held while the mark is checked or written, so that no check sees half a writing.
 	lock chan struct{}
 	wake chan struct{}
+	// lateUntil is how long a mark of this process, or of the one before, may still land where the
+	// region has no conditional writes. It is owned by whoever holds the lock.
+	lateUntil time.Time
 	// forgotten: the region was taken out, and belongs to nobody here any more.
 	forgotten atomic.Bool
 	mu        struct {
@@ -119,6 +124,7 @@ func New(cfg Config) (*Keeper, error) {
 	}
 	cfg.Interval = cmp.Or(cfg.Interval, time.Minute)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
 	if cfg.Checkpoint == nil {
 		cfg.Checkpoint = func() string { return "" }
 	}
@@ -127,7 +133,7 @@ func New(cfg Config) (*Keeper, error) {
 	}
 	k := &Keeper{Config: cfg, regions: make(map[string]*keptRegion), telling: make(chan struct{}, 1)}
 	for _, r := range cfg.Regions {
-		k.regions[r.Name()] = &keptRegion{Region: r, lock: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+		k.regions[r.Name()] = &keptRegion{Region: r, lock: make(chan struct{}, 1), wake: make(chan struct{}, 1), lateUntil: time.Now().Add(cfg.DoubtWindow)}
 	}
 	return k, nil
 }
@@ -411,12 +417,14 @@ func (k *Keeper) Write(ctx context.Context, name string) error {
 		return err
 	}
 	h := make(http.Header)
-	if conditions.Put {
-		if etag == "" {
-			h.Set("If-None-Match", "*")
-		} else {
-			h.Set("If-Match", s3op.QuoteETag(etag))
-		}
+	switch {
+	case conditions.Put && etag == "":
+		h.Set("If-None-Match", "*")
+	case conditions.Put:
+		h.Set("If-Match", s3op.QuoteETag(etag))
+	case etag != "" && time.Now().Before(r.lateUntil):
+		// An older mark that landed on a newer one would be taken for a region that came back older.
+		return nil
 	}
 	return k.put(ctx, r, content, h)
 }
@@ -431,6 +439,9 @@ func (k *Keeper) put(ctx context.Context, r *keptRegion, content *Content, h htt
 	r.seen("") // until it is recorded, whoever checks reads it whole
 	etag, err := r.Put(ctx, Key, h, bytes.NewReader(data), int64(len(data)))
 	if err != nil {
+		if region.OutcomeOf(err) == region.Ambiguous {
+			r.lateUntil = time.Now().Add(k.DoubtWindow)
+		}
 		return fmt.Errorf("write the mark: %w", err)
 	}
 	if err := k.Journal.SetMark(context.WithoutCancel(ctx), r.Name(), content.mark(etag)); err != nil {

@@ -71,7 +71,7 @@ func (c *copier) withIntent(ctx context.Context, etag, displaces string, write f
 	deadline := now.Add(repairTimeout + time.Duration(c.o.Size/repairBytes)*time.Second)
 	id, err := c.Journal.Open(ctx, journal.Intent{
 		Bucket: c.Bucket, Key: c.o.Key, Region: c.task.Region, Operation: journal.Repair, Epoch: state.Epoch,
-		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, RestoresETag: etag, Displaces: displaces,
+		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Restores: c.o.Version, Brings: etag, Displaces: displaces,
 	})
 	if err != nil {
 		if errors.Is(err, journal.ErrUnknown) && id != 0 {

@@ -167,7 +167,7 @@ func TestReadPlans(t *testing.T) {
 		},
 		{
 			name: "a copy of an older version may land in the active", object: with(with(row(current("a", "e3")), now(journal.Put)), func(o *journal.Object) {
-				o.Intents = append(o.Intents, journal.Intent{ID: 2, Region: "a", Operation: journal.Repair, InDoubt: true, RestoresETag: "e2"})
+				o.Intents = append(o.Intents, journal.Intent{ID: 2, Region: "a", Operation: journal.Repair, InDoubt: true, Brings: "e2"})
 			}),
 			want: notYet("a", time.Time{}, route.Candidate{Region: "a", Freshness: route.Current, Older: []string{"e2"}}),
 		},

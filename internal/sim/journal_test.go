@@ -124,6 +124,9 @@ func (b *books) Settle(ctx context.Context, o journal.Observation) (d journal.De
 		d, err = b.Journal.Settle(ctx, o)
 		return err
 	})
+	if d != journal.Wait {
+		b.w.note("journal: settle %s in %s, found %t %q: %s %v", o.Key, o.Region, o.Found, o.ETag, d, err)
+	}
 	return d, err
 }
 
@@ -140,6 +143,9 @@ func (b *books) Claim(ctx context.Context, bucket, region string, c journal.Clai
 		tasks, err = b.Journal.Claim(ctx, bucket, region, c)
 		return err
 	})
+	for _, t := range tasks {
+		b.w.note("journal: claim %s to be brought to %s %q in %s; late %+v", t.Object.Key, t.Object.Version, t.Object.ETag, region, t.Late)
+	}
 	return tasks, err
 }
 

@@ -227,7 +227,7 @@ func lateCopiesAreRepairs(s *store) {
 	for _, key := range []string{"anything", "created", "overwritten"} {
 		o := s.lookup(key)
 		if len(o.Intents) != 1 || !o.Intents[0].InDoubt || o.Intents[0].Operation != journal.Repair || o.Intents[0].Region != replica ||
-			o.Intents[0].RestoresETag != "a" || o.Contested(replica) {
+			o.Intents[0].Brings != "a" || o.Contested(replica) {
 			s.t.Errorf("%s: got %+v, want a repair in doubt, that does not contest the key", key, o)
 		}
 	}
@@ -262,7 +262,7 @@ func promotionEndsClaims(s *store) {
 	s.refuseAll(task)
 	next := s.claimOne(replica)
 	s.lateClaim(next, "", "a")
-	if i := s.lookup("k").Intents; len(i) != 1 || i[0].Operation != journal.Repair || i[0].RestoresETag != "a" || !i[0].InDoubt {
+	if i := s.lookup("k").Intents; len(i) != 1 || i[0].Operation != journal.Repair || i[0].Brings != "a" || !i[0].InDoubt {
 		s.t.Errorf("got %+v, want a repair in doubt", i)
 	}
 }

@@ -112,7 +112,7 @@ func (w *world) send(region, key, etag, held string) (string, *journal.Failure) 
 func (w *world) repairWith(o *journal.Object, etag, held string) (string, *journal.Failure) {
 	w.t.Helper()
 	in := w.intent(o.Key, journal.Repair)
-	in.Restores, in.RestoresETag, in.Displaces, in.DoubtUntil = o.Version, etag, held, time.Now()
+	in.Restores, in.Brings, in.Displaces, in.DoubtUntil = o.Version, etag, held, time.Now()
 	id, err := w.Open(w.t.Context(), in)
 	if errors.Is(err, journal.ErrMovedOn) {
 		return failed("the key has moved on")

@@ -23,7 +23,7 @@ func (s *store) repair(key string) int64 {
 	s.t.Helper()
 	i := s.intent(key, journal.Repair)
 	o := s.lookup(key)
-	i.Restores, i.RestoresETag = o.Version, o.ETag
+	i.Restores, i.Brings = o.Version, o.ETag
 	return s.openIntent(i)
 }
 

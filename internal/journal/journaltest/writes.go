@@ -31,7 +31,7 @@ func writeTests() []test {
 func intentIsKept(s *store) {
 	want := s.intent("k", journal.Repair)
 	want.OpenedAt, want.DoubtUntil = s.now.Add(-time.Minute), s.now.Add(time.Minute)
-	want.Restores, want.RestoresETag, want.Displaces = s.put("k", "a"), "a", "b"
+	want.Restores, want.Brings, want.Displaces = s.put("k", "a"), "a", "b"
 	want.ID = s.openIntent(want)
 	s.same("the intents", s.lookup("k").Intents, []journal.Intent{want})
 	s.doubt(want.ID)

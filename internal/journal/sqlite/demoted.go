@@ -44,7 +44,7 @@ func (t *tx) ours(o *journal.Object, region string) ([]string, error) {
 	return collect(context.Background(), t, scanKey, `
 		SELECT etag FROM late_copies WHERE bucket = ?1 AND key = ?2 AND region = ?3
 		UNION SELECT claimed_etag FROM copies WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND claim <> 0
-		UNION SELECT restores_etag FROM intents WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND operation = 'repair'`,
+		UNION SELECT brings FROM intents WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND operation = 'repair'`,
 		o.Bucket, o.Key, region)
 }
 
@@ -196,6 +196,7 @@ func epochOf(o *journal.Object, region string) (epoch int64) {
 type overlap struct {
 	region     string
 	version    journal.Version
+	etag       string
 	deleteSeen bool
 }
 
@@ -203,7 +204,7 @@ func overlapOf(o *journal.Object) overlap {
 	if !o.Unsettled {
 		return overlap{}
 	}
-	return overlap{region: o.LastRegion, version: o.Version, deleteSeen: o.DeleteSeen}
+	return overlap{region: o.LastRegion, version: o.Version, etag: o.ETag, deleteSeen: o.DeleteSeen}
 }
 
 // standIn is told that the key takes a version in another region, where the row can no longer
@@ -215,10 +216,14 @@ func (t *tx) standIn(bucket, key string, u overlap) error {
 	}
 	now := micros(time.Now())
 	for _, operation := range operations {
+		brings := u.etag
+		if operation == journal.Delete {
+			brings = ""
+		}
 		err := t.exec(`
-			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, restores_epoch, restores_sequence)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?6, ?7)`,
-			t.drawIntent(), bucket, key, u.region, string(operation), u.version.Epoch, u.version.Sequence, now)
+			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, restores_epoch, restores_sequence, brings)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?6, ?7, ?9)`,
+			t.drawIntent(), bucket, key, u.region, string(operation), u.version.Epoch, u.version.Sequence, now, brings)
 		if err != nil {
 			return err
 		}

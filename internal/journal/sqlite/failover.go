@@ -122,7 +122,7 @@ func (t *tx) lateToIntents(p journal.Promotion, now time.Time) error {
 			l.expects = ""
 		}
 		err := t.exec(`
-			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, restores_etag, displaces)
+			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, brings, displaces)
 			VALUES (?, ?, ?, ?, 'repair', ?, ?, ?, ?, 1, ?, ?)`,
 			t.drawIntent(), l.bucket, l.key, p.Region, p.After+1, t.sequence, micros(now), l.until, l.etag, l.expects)
 		if err != nil {
@@ -141,8 +141,8 @@ type lateRow struct {
 func (t *tx) repairsToLate(old string) error {
 	err := t.exec(`
 		INSERT INTO late_copies (bucket, key, region, expects, etag, until)
-		SELECT bucket, key, region, '*', restores_etag, max(doubt_until) FROM intents WHERE region = ? AND operation = 'repair'
-		GROUP BY bucket, key, region, restores_etag`+keepLonger, old)
+		SELECT bucket, key, region, '*', brings, max(doubt_until) FROM intents WHERE region = ? AND operation = 'repair'
+		GROUP BY bucket, key, region, brings`+keepLonger, old)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func scanIntent(rows *sql.Rows) (journal.Intent, error) {
 	var i journal.Intent
 	var opened, until int64
 	err := rows.Scan(&i.ID, &i.Bucket, &i.Key, &i.Region, &i.Operation, &i.Epoch, &opened, &until, &i.InDoubt,
-		&i.Restores.Epoch, &i.Restores.Sequence, &i.RestoresETag, &i.Displaces)
+		&i.Restores.Epoch, &i.Restores.Sequence, &i.Brings, &i.Displaces)
 	i.OpenedAt, i.DoubtUntil = fromMicros(opened), fromMicros(until)
 	return i, err
 }
@@ -91,7 +91,7 @@ func fill(ctx context.Context, q querier, o *journal.Object) error {
 	}
 	o.Intents, err = collect(ctx, q, scanIntent, `
 		SELECT id, bucket, key, region, operation, epoch, opened_at, doubt_until, in_doubt,
-			restores_epoch, restores_sequence, restores_etag, displaces
+			restores_epoch, restores_sequence, brings, displaces
 		FROM intents WHERE bucket = ? AND key = ? ORDER BY id`, o.Bucket, o.Key)
 	return err
 }

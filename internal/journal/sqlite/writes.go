@@ -34,12 +34,12 @@ func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
 		id = t.drawIntent()
 		opened, err := t.execCount(`
 			INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until,
-				restores_epoch, restores_sequence, restores_etag, displaces)
+				restores_epoch, restores_sequence, brings, displaces)
 			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
 			WHERE ?5 IN ('delete', 'repair') OR NOT EXISTS (
 				SELECT 1 FROM intents WHERE bucket = ?2 AND key = ?3 AND region = ?4 AND displaces <> '')`,
 			id, i.Bucket, i.Key, i.Region, string(i.Operation), i.Epoch, t.sequence, micros(i.OpenedAt), micros(i.DoubtUntil),
-			i.Restores.Epoch, i.Restores.Sequence, i.RestoresETag, i.Displaces)
+			i.Restores.Epoch, i.Restores.Sequence, i.Brings, i.Displaces)
 		if err == nil && opened == 0 {
 			refused = journal.ErrRepairing
 		}
@@ -64,7 +64,7 @@ type openIntent struct {
 	bucket, key, region, operation string
 	epoch, began                   int64
 	restores, version              journal.Version
-	lastRegion                     string
+	lastRegion, etag               string
 	deleted, unsettled, deleteSeen bool
 	hasOther                       bool
 }
@@ -79,13 +79,13 @@ func (t *tx) readIntent(id int64) (i openIntent, found bool, err error) {
 	found, err = t.scan(`
 		SELECT i.bucket, i.key, i.region, i.operation, i.epoch, i.began, i.restores_epoch, i.restores_sequence,
 			coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.deleted, 0), coalesce(o.unsettled, 0), coalesce(o.delete_seen, 0),
-			coalesce(o.last_region, ''),
+			coalesce(o.last_region, ''), coalesce(o.etag, ''),
 			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.id <> i.id
 				AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
 		FROM intents i LEFT JOIN objects o ON o.bucket = i.bucket AND o.key = i.key
 		WHERE i.id = ?`, []any{id},
 		&i.bucket, &i.key, &i.region, &i.operation, &i.epoch, &i.began, &i.restores.Epoch, &i.restores.Sequence,
-		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.lastRegion, &i.hasOther)
+		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.lastRegion, &i.etag, &i.hasOther)
 	return i, found, err
 }
 
@@ -136,7 +136,7 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 	}
 	row.deleteSeen = row.unsettled && (isDelete || i.isOvertaken() && (i.deleted || i.deleteSeen))
 	if i.unsettled {
-		row.before = overlap{region: i.lastRegion, version: i.version, deleteSeen: i.deleteSeen}
+		row.before = overlap{region: i.lastRegion, version: i.version, etag: i.etag, deleteSeen: i.deleteSeen}
 	}
 	version := t.draw()
 	if err := t.write(row, version); err != nil {
@@ -177,9 +177,9 @@ func (t *tx) commitRepair(id int64, i openIntent) (journal.Committed, error) {
 // unsettled in another region, an intent keeps that from then on.
 func (t *tx) unsettle(bucket, key, region string, v journal.Version) error {
 	u := overlap{version: v}
-	isElsewhere, err := t.scan(`SELECT last_region, delete_seen FROM objects
+	isElsewhere, err := t.scan(`SELECT last_region, etag, delete_seen FROM objects
 		WHERE bucket = ? AND key = ? AND epoch = ? AND sequence = ? AND unsettled = 1 AND last_region <> ?`,
-		[]any{bucket, key, v.Epoch, v.Sequence, region}, &u.region, &u.deleteSeen)
+		[]any{bucket, key, v.Epoch, v.Sequence, region}, &u.region, &u.etag, &u.deleteSeen)
 	if err == nil && isElsewhere {
 		err = t.standIn(bucket, key, u)
 	}
