@@ -27,8 +27,8 @@ const (
 	// abuseLimit is MAX_OBJECT_BYTES, abuseJSON is MAX_JSON_BYTES.
 	abuseLimit = 20 * mib
 	abuseJSON  = mib
-	// promptly is what a request may take beside all that, on a machine that others use too.
-	promptly = 2 * time.Second
+	// promptly is what a write and a read may usually take beside all that, on a busy machine.
+	promptly = time.Second
 )
 
 // TestAbuseLeavesNothingBehind: clients that send and read one byte at a time or not at all,
@@ -95,7 +95,7 @@ func (g *gateway) warmUp(t *testing.T) {
 // checkPrompt has another client write and read.
 func (g *gateway) checkPrompt(t *testing.T, when string) {
 	t.Helper()
-	var slowest time.Duration
+	var took []time.Duration
 	for i := range 10 {
 		text := strconv.Itoa(i)
 		began := time.Now()
@@ -103,11 +103,13 @@ func (g *gateway) checkPrompt(t *testing.T, when string) {
 		if a := g.get(t, "probe"); string(a.body) != text {
 			t.Errorf("%s: get probe: %s, want %q", when, a, text)
 		}
-		slowest = max(slowest, time.Since(began))
+		took = append(took, time.Since(began).Round(time.Millisecond))
 	}
-	t.Logf("%s: a write and a read took %s at most", when, slowest.Round(time.Millisecond))
-	if slowest > promptly {
-		t.Errorf("%s: a write and a read took %s, want less than %s", when, slowest, promptly)
+	slices.Sort(took)
+	median, most := took[len(took)/2], took[len(took)-1]
+	t.Logf("%s: a write and a read took %s, %s at most", when, median, most)
+	if median > promptly {
+		t.Errorf("%s: a write and a read took %s, want less than %s", when, median, promptly)
 	}
 }
 

@@ -43,14 +43,15 @@ func (h *recording) promoteTo(t *testing.T, name string, epoch int64) {
 	h.waitPromoted(t, name, epoch)
 }
 
-// waitEligible waits until nothing speaks against the promotion of a region: what an earlier failover
-// put at risk there is elsewhere too.
+// waitEligible waits until nothing speaks against the promotion of a region, nor will: what an earlier
+// failover put at risk or in doubt there is decided, and kept elsewhere.
 func (g *gateway) waitEligible(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, name+" may be promoted", func() bool {
 		var dry struct{ Allowed bool }
+		isOpen := slices.ContainsFunc(g.failovers(t), func(f failoverRecord) bool { return f.Open > 0 })
 		a := g.promote(t, fmt.Sprintf(`{"region": %q, "dryRun": true}`, name))
-		return json.Unmarshal(a.body, &dry) == nil && dry.Allowed
+		return json.Unmarshal(a.body, &dry) == nil && dry.Allowed && !isOpen
 	})
 }
 
