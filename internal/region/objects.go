@@ -229,10 +229,11 @@ func (a Attributes) Span() (start, end int64) {
 	if contentRange == "" {
 		return 0, max(parseSize(a.Header.Get("Content-Length")), 0)
 	}
-	span, _, _ := strings.Cut(strings.TrimPrefix(contentRange, "bytes "), "/")
+	ofBytes, isBytes := strings.CutPrefix(contentRange, "bytes ")
+	span, total, _ := strings.Cut(ofBytes, "/")
 	first, last, _ := strings.Cut(span, "-")
 	start, end = parseSize(first), parseSize(last)
-	if start < 0 || end < start || end == math.MaxInt64 {
+	if !isBytes || total != "*" && parseSize(total) <= end || start < 0 || end < start || end == math.MaxInt64 {
 		return 0, 0
 	}
 	return start, end + 1
