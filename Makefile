@@ -21,6 +21,10 @@ TANDEM_MEM_BYTES ?= 1073741824
 # How long `make fuzz` stays with each fuzz function.
 FUZZ_TIME ?= 5m
 
+# The rounds of `make torture`, and the seed that draws their faults.
+TANDEM_TORTURE_ROUNDS ?= 500
+TANDEM_TORTURE_SEED ?= 1
+
 # 1: a test that skips, and anything that set-up had to leave out, is a failure.
 TANDEM_TEST_ALL ?= 0
 export TANDEM_TEST_ALL
@@ -89,6 +93,11 @@ fuzz: ## Fuzz every parser of outside input, FUZZ_TIME each (default 5m)
 		$(GO) test "$$package" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) </dev/null || found+=("$$name"); \
 	done <<< "$$targets"; \
 	test $${#found[@]} -eq 0 || { echo "found something: $${found[*]}"; exit 1; }
+
+.PHONY: torture
+torture: ## Kill, stop, promote and fill the disk under load, TANDEM_TORTURE_ROUNDS times (default 500)
+	TANDEM_TORTURE_ROUNDS=$(TANDEM_TORTURE_ROUNDS) TANDEM_TORTURE_SEED=$(TANDEM_TORTURE_SEED) $(GO) test ./internal/e2e \
+		-run '^TestTorture$$' -count=1 -v -parallel 6 -timeout 120m -artifacts -outputdir "$$(mktemp -d)"
 
 .PHONY: docs
 docs: ## Write anew what in the documents comes from the code

@@ -43,7 +43,7 @@ func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regresse
 func (t *tx) ours(o *journal.Object, region string) ([]string, error) {
 	return collect(context.Background(), t, scanKey, `
 		SELECT etag FROM late_copies WHERE bucket = ?1 AND key = ?2 AND region = ?3
-		UNION SELECT claimed_etag FROM copies WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND claim <> 0
+		UNION SELECT claimed_etag FROM copies WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND claim <> 0 AND claimed_expects <> '`+sendsNothing+`'
 		UNION SELECT brings FROM intents WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND operation = 'repair'`,
 		o.Bucket, o.Key, region)
 }

@@ -90,7 +90,7 @@ func (t *tx) promote(p journal.Promotion) (journal.Failover, error) {
 // endClaimsIn: what still has a claim in the region was not recorded when its worker ended, so
 // it may land.
 func (t *tx) endClaimsIn(region string, now time.Time) error {
-	const isClaimed = ` WHERE region = ?2 AND claim <> 0`
+	const isClaimed = ` AND region = ?2 AND claim <> 0`
 	if err := t.exec(lateClaims+isClaimed+keepLonger, micros(now), region); err != nil {
 		return err
 	}

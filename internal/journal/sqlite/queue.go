@@ -42,6 +42,12 @@ func (j *Journal) Claim(ctx context.Context, bucket, region string, c journal.Cl
 				return err
 			}
 			task.Claim, task.Regressed = claim, copied.isUnverified
+			if region != t.state.Active && task.Object.IsUnsettledIn(region) {
+				err := t.exec(`UPDATE copies SET claimed_expects = ? WHERE bucket = ? AND key = ? AND region = ?`, sendsNothing, bucket, copied.key, region)
+				if err != nil {
+					return err
+				}
+			}
 			tasks = append(tasks, task)
 		}
 		return nil
@@ -61,7 +67,7 @@ func scanClaimed(rows *sql.Rows) (c claimedCopy, err error) {
 
 // endClaims takes up the region's claims whose lease ends by then.
 func (t *tx) endClaims(bucket, region string, now time.Time, by int64) error {
-	const isOver = ` WHERE claimed_until <= ?4 AND bucket = ?2 AND region = ?3 AND claim <> 0`
+	const isOver = ` AND claimed_until <= ?4 AND bucket = ?2 AND region = ?3 AND claim <> 0`
 	if err := t.exec(lateClaims+isOver+keepLonger, micros(now), bucket, region, by); err != nil {
 		return err
 	}
@@ -69,10 +75,16 @@ func (t *tx) endClaims(bucket, region string, now time.Time, by int64) error {
 		WHERE claimed_until <= ?3 AND bucket = ?1 AND region = ?2 AND claim <> 0`, bucket, region, by)
 }
 
+// sendsNothing is what a claim expects whose worker sends nothing, for the region is read again first: it
+// leaves no late copy. (Two writes overlap in A; B is promoted; a worker takes up the copy to A, and dies;
+// what A holds of the two would be taken for that copy, and overwritten unkept.)
+const sendsNothing = "-"
+
 // What a worker that is gone may have sent is a late copy; ?1 is now.
 const (
 	lateClaims = `INSERT INTO late_copies (bucket, key, region, expects, etag, until)
-		SELECT bucket, key, region, claimed_expects, claimed_etag, ?1 + claimed_window FROM copies INDEXED BY copies_claimed`
+		SELECT bucket, key, region, claimed_expects, claimed_etag, ?1 + claimed_window FROM copies INDEXED BY copies_claimed
+		WHERE claimed_expects <> '` + sendsNothing + `'`
 	keepLonger = ` ON CONFLICT (bucket, key, region, expects, etag) DO UPDATE SET until = max(until, excluded.until)`
 )
 

@@ -191,7 +191,7 @@ func takeUpClaims(ctx context.Context, db *sql.DB, now time.Time) (claims int64,
 		return 0, err
 	}
 	defer t.Rollback() // an error only where it was committed
-	if _, err = t.ExecContext(ctx, lateClaims+` WHERE claim <> 0`+keepLonger, micros(now)); err != nil {
+	if _, err = t.ExecContext(ctx, lateClaims+` AND claim <> 0`+keepLonger, micros(now)); err != nil {
 		return 0, err
 	}
 	result, err := t.ExecContext(ctx, `UPDATE copies SET claim = 0, claimed_until = 0 WHERE claim <> 0`)
