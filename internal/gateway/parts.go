@@ -77,12 +77,11 @@ func (w *write) putWhole(h, conditions http.Header, p part, sums *checksums) (Re
 	w.mu.Lock()
 	w.operation = journal.Put
 	w.mu.Unlock()
-	data, err := io.ReadAll(p.body)
-	if err != nil {
-		return w.end(journal.Written{}, err)
-	}
 	maps.Copy(h, conditions)
-	return w.putBytes(h, data)
+	if p.size <= smallBytes {
+		return w.putSmall(h, p.body, p.size)
+	}
+	return w.putHeld(h, p.body, p.size)
 }
 
 // part is a piece of a body whose size is known.

@@ -77,15 +77,20 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 	if in.Size <= smallBytes {
 		return w.putSmall(h, in.Body, in.Size)
 	}
-	body := &heldBody{body: in.Body, left: in.Size, release: w.open}
+	return w.putHeld(h, in.Body, in.Size)
+}
+
+// putHeld streams a body, and holds its last byte back until the intent is on disk.
+func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, error) {
+	body := &heldBody{body: from, left: size, release: w.open}
 	if w.conditional {
 		body.sum = md5.New()
 	}
-	etag, err := w.active.Put(w.ctx, key, h, body, in.Size)
+	etag, err := w.active.Put(w.ctx, w.key, h, body, size)
 	if ours := body.failure(); ours != nil {
 		err = ours
 	}
-	return w.end(written(h, etag, in.Size), w.judged(err, body.etag()))
+	return w.end(written(h, etag, size), w.judged(err, body.etag()))
 }
 
 // judged is err, made ambiguous where the condition may have failed on account of the write itself:

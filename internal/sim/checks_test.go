@@ -200,7 +200,7 @@ func (w *world) restless() error {
 		return errors.New("pending:" + pending)
 	}
 	for _, r := range state.Regions {
-		if r.Pending.Keys > gone {
+		if r.Pending.Keys > gone && !w.damaged.Load() { // a loser that is kept may be gone as well
 			return fmt.Errorf("pending, and no key of a client's: %+v", r)
 		}
 	}
@@ -280,7 +280,7 @@ func (w *world) judge() {
 	lost := w.judgeLedgers()
 	w.judgeKeys(lost)
 	w.judgeRegions()
-	w.judgeConflicts()
+	w.judgeConflicts(lost)
 	w.judgeEpochs()
 }
 
@@ -412,14 +412,14 @@ func (w *world) judgeEntry(x expectation, e entry) {
 }
 
 // judgeConflicts: every loser is kept, in every region.
-func (w *world) judgeConflicts() {
+func (w *world) judgeConflicts(lost map[string]bool) {
 	conflicts, err := w.conflicts("")
 	if err != nil {
 		w.violated(losersKept, "%v", err)
 		return
 	}
 	for _, c := range conflicts {
-		if c.Deleted || c.State != "kept" {
+		if c.Deleted || c.State != "kept" || lost[c.KeptKey] {
 			continue
 		}
 		for _, s := range w.sites {

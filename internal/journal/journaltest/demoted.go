@@ -197,23 +197,21 @@ func heldBeforeIsNoFind(s *store) {
 	s.same("conflicts", s.conflicts(true), []journal.Conflict{})
 }
 
-// The put hangs; the region is demoted; an older repair lands there, or a copy of the new
-// version whose worker has not told yet.
+// The put hangs; the region is demoted; an older repair lands there. A worker that takes up the copy of
+// the new version meanwhile sends nothing, so what is found is no copy of its making.
 func ownCopyIsNoFind(s *store) {
 	s.missing("repaired", "a")
 	s.doubt(s.repair("repaired"))
 	s.doubtful("repaired", journal.Put)
-	s.replicated("copied", "a")
-	s.doubtful("copied", journal.Put)
+	s.replicated("taken", "a")
+	s.doubtful("taken", journal.Put)
 	s.promoted(replica)
-	s.put("copied", "b")
+	s.unchanged("repaired", func() { s.settle(s.within(s.seen("repaired", active, "a")), journal.Wait) })
+	s.settle(s.seen("repaired", active, "a"), journal.NotApplied)
+	s.closed(2, "repaired", journal.WasNotApplied)
+	s.put("taken", "b")
 	s.claimOne(active)
-	for key, etag := range map[string]string{"repaired": "a", "copied": "b"} {
-		s.unchanged(key, func() { s.settle(s.within(s.seen(key, active, etag)), journal.Wait) })
-		s.settle(s.seen(key, active, etag), journal.NotApplied)
-		s.closed(2, key, journal.WasNotApplied)
-	}
-	s.same("conflicts", s.conflicts(true), []journal.Conflict{})
+	s.settle(s.within(s.seen("taken", active, "b")), journal.Adopted)
 }
 
 func demotedWindow(s *store) {
