@@ -234,6 +234,8 @@ func (c client) pages(ctx context.Context, path, member string, after, limit int
 		}
 		limit -= int64(len(entries))
 		switch {
+		case following != nil && *following <= after:
+			return 0, failed(fmt.Errorf("the gateway's answer to %s goes on at %d, where it began", path, *following))
 		case following == nil:
 			return 0, nil
 		case limit == 0:

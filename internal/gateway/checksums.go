@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"net/http"
+	"strings"
 
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -45,12 +46,13 @@ func newChecksums(h http.Header) (*checksums, error) {
 		{"X-Amz-Checksum-Sha1", sha1.New},
 		{"X-Amz-Checksum-Sha256", sha256.New},
 	} {
-		value := h.Get(kind.header)
-		if value == "" {
+		values := h[kind.header]
+		if len(values) == 0 {
 			continue
 		}
+		value := strings.Join(values, ", ") // two are none
 		sum := kind.make()
-		want, err := base64.StdEncoding.DecodeString(value)
+		want, err := base64.StdEncoding.Strict().DecodeString(value)
 		if err != nil || len(want) != sum.Size() {
 			return nil, s3op.NewError(s3op.Invalid, "InvalidDigest",
 				fmt.Sprintf("%s is not the base64 of %d bytes", kind.header, sum.Size()))

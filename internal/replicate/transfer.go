@@ -159,6 +159,9 @@ func (c *copier) abort(ctx context.Context, key, uploadID string) {
 	}
 }
 
+// maxParts is how many parts an object has at most (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
+const maxParts = 10_000
+
 // partSizes asks the source for its parts.
 func (c *copier) partSizes(ctx context.Context, src *sourceObject, size int64) ([]int64, error) {
 	first, err := src.region.HeadPart(ctx, src.key, src.etag, 1)
@@ -168,6 +171,9 @@ func (c *copier) partSizes(ctx context.Context, src *sourceObject, size int64) (
 	count := first.PartsCount()
 	if count == 0 {
 		return evenParts(size, fallbackPartBytes), nil
+	}
+	if count > maxParts {
+		return nil, &copyError{err: fmt.Errorf("read the source: it says that it has %d parts; S3 has %d at most", count, maxParts)}
 	}
 	sizes := []int64{first.Size()}
 	sum := first.Size()
