@@ -112,7 +112,12 @@ func (o *operator) resolve() {
 	if keep == "both" {
 		in["key"] = fmt.Sprintf("both/%d", c.ID)
 	}
-	w := &write{client: "operator", key: c.Key, value: c.ETag, body: o.w.bodyOf(c.ETag)}
+	// The bytes are written anew, in one piece.
+	body := o.w.bodyOf(c.ETag)
+	w := &write{client: "operator", key: c.Key, value: etagOf(body), body: body}
+	if c.Deleted {
+		w.value = absent
+	}
 	if keep == "loser" {
 		o.w.model.begin(w)
 	}
