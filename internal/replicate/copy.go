@@ -155,10 +155,11 @@ func (c *copier) holdsItself(ctx context.Context) (string, error) {
 	return held.ETag(), nil
 }
 
-// isElsewhere reports whether another region may have the version, though none is known to.
+// isElsewhere reports whether another region may have the version, though none is known to. (Of a key that
+// never rests what is found is copied, under the version that the row then has: its bytes are not that one's.)
 func (c *copier) isElsewhere() bool {
 	return slices.ContainsFunc(c.o.Copies, func(held journal.Copy) bool {
-		return held.Region != c.task.Region && held.Version == c.o.Version && held.State != journal.Missing
+		return held.Region != c.task.Region && held.Version == c.o.Version && held.ETag == c.o.ETag && held.State != journal.Missing
 	})
 }
 
