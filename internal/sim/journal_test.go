@@ -44,10 +44,16 @@ func (b *books) call(op, key string, mayFail bool, do func() error) error {
 		b.w.note("journal: %s %s: %s", op, key, journalFailed)
 		return fmt.Errorf("%w: injected", journal.ErrUnavailable)
 	}
+	if b.w.held != nil {
+		b.w.held(b.life, op, key)
+	}
 	if b.life.isOver() {
 		return fmt.Errorf("%w: the process is gone", journal.ErrUnavailable)
 	}
 	err := do()
+	if b.w.held != nil {
+		b.w.held(b.life, "after-"+op, key)
+	}
 	if isHit && kind == 3 && mayFail && err == nil {
 		b.w.count(journalUnknown)
 		b.w.note("journal: %s %s: %s", op, key, journalUnknown)

@@ -61,6 +61,8 @@ type site struct {
 	dial         dialFunc
 	traits       regiontest.Options
 	w            *world
+	// exact is what a script has for a request, in place of anything drawn; nil where there is none.
+	exact func(q regiontest.Request) (regiontest.Fault, bool)
 
 	mu sync.Mutex
 	// percent of the requests that something happens to.
@@ -93,6 +95,11 @@ var writing = []string{"PutObject", "DeleteObject", "CompleteMultipartUpload"}
 // rule is what happens to a request.
 func (s *site) rule(q regiontest.Request) regiontest.Fault {
 	s.w.step()
+	if s.exact != nil {
+		if f, ok := s.exact(q); ok {
+			return f
+		}
+	}
 	s.mu.Lock()
 	percent, lies := s.percent, s.lies
 	s.mu.Unlock()

@@ -62,6 +62,8 @@ type world struct {
 	// changing has a place for whoever replaces the life; clients wait for it. It is no mutex, for
 	// behind one of those the bubble's time stands still.
 	changing chan struct{}
+	// held keeps a call of the journal where a script wants it kept; nil where there is none.
+	held func(l *life, call, key string)
 }
 
 // count counts a fault or a check that came about.

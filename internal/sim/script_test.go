@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// namedHistories are the rules of the protocol, each with the histories that break a promise without it.
+// A history is a file in testdata/histories of that name.
+var namedHistories = map[string][]string{
+	"writing 1: a write that needs the key as it is needs it settled": {
+		"a_lock_created_at_risk_has_one_holder",
+		"a_lock_is_not_given_away_while_an_unlock_may_land",
+	},
+	"writing 2: the end of the body is held back until the intent is on disk": {
+		"no_last_byte_before_the_intent",
+		"no_last_byte_in_an_epoch_that_is_over",
+		"no_last_byte_after_the_deadline",
+	},
+	"writing 3: the answer is the body": {
+		"an_error_inside_200_is_no_success",
+	},
+	"writing 4: the commit checks the epoch": {
+		"a_commit_after_the_promotion_is_not_acknowledged",
+	},
+	"writing 5: 2xx after the commit is on disk": {
+		"what_is_acknowledged_is_on_disk",
+	},
+	"writing 6: nothing is sent again": {
+		"a_write_is_never_sent_again",
+	},
+	"in doubt: a read shows that a write was applied, never that it was not": {
+		"within_the_window_nothing_is_shown_not_to_be",
+		"a_late_delete_over_a_newer_write",
+		"a_404_of_a_lost_key_is_no_proof_of_a_delete",
+	},
+	"in doubt: only the active answers": {
+		"meanwhile_only_the_active_answers",
+	},
+	"in doubt: a tombstone is a delete's": {
+		"a_404_for_a_put_makes_no_tombstone",
+		"a_lost_answer_of_a_delete_makes_a_tombstone",
+	},
+	"in doubt: two are not told apart": {
+		"two_writes_in_doubt_are_not_told_apart",
+	},
+	"in doubt: what a repair brings, or the active held before, is no write": {
+		"what_a_late_repair_brings_is_no_write",
+		"the_second_of_two_repairs_does_not_answer_for_the_first",
+		"what_the_active_held_before_is_no_write",
+	},
+	"overlapping writes": {
+		"overlapping_writes_settle_to_what_the_region_holds",
+		"a_key_that_never_rests_is_copied_all_the_same",
+	},
+	"everything that writes into the active is a write": {
+		"a_returned_write_is_not_copied_over_a_newer_one",
+		"a_repair_without_conditions_is_under_a_lease",
+	},
+}
+
+// TestNamedHistories runs each history as it is told in its file: a step to a line, and behind "->"
+// what its answer has to say.
+//
+// What a step answers is a line of words; each word that is expected has to be among them, and each
+// with a "!" before it must not. A step after "eventually" is taken again until its answer is as
+// expected, for half an hour of the world's time. "as=NAME" carries a client's step out in the background; "wait NAME"
+// is its answer. The vocabulary is in the steps below (script_steps_test.go).
+func TestNamedHistories(t *testing.T) {
+	listed := make(map[string]bool)
+	for _, names := range namedHistories {
+		for _, name := range names {
+			listed[name] = true
+			t.Run(name, func(t *testing.T) {
+				text, err := os.ReadFile(filepath.Join("testdata", "histories", name+".txt"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Test(t, func(t *testing.T) { runScript(t, string(text)) })
+			})
+		}
+	}
+	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".txt"); !listed[name] {
+			t.Errorf("%s belongs to no rule", file)
+		}
+	}
+}
+
+// step is a line of a script.
+type step struct {
+	number     int
+	words      []string
+	want       []string
+	eventually bool
+}
+
+func parseScript(text string) (steps []step) {
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for number := 1; lines.Scan(); number++ {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		told, want, _ := strings.Cut(line, "->")
+		s := step{number: number, words: strings.Fields(told), want: strings.Fields(want)}
+		if len(s.words) > 0 && s.words[0] == "eventually" {
+			s.words, s.eventually = s.words[1:], true
+		}
+		if len(s.words) > 0 {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// matches reports whether the answer says what is wanted.
+func (s step) matches(answer string) bool {
+	words := strings.Fields(answer)
+	return !slices.ContainsFunc(s.want, func(want string) bool {
+		unwanted, isUnwanted := strings.CutPrefix(want, "!")
+		return slices.Contains(words, unwanted) == isUnwanted
+	})
+}
+
+// script is a history that is told, not drawn.
+type script struct {
+	t     *testing.T
+	w     *world
+	began bool
+	hooks hooks
+	// behind are the client's steps that are under way, by name.
+	background map[string]*pendingStep
+	saved      map[string]*saved
+	backup     string
+}
+
+// plainSeed is that of a world whose regions lack nothing; the seeds of other worlds are chosen by what
+// newWorld makes of them.
+const plainSeed = 8
+
+func runScript(t *testing.T, text string) {
+	s := &script{t: t, background: make(map[string]*pendingStep), saved: make(map[string]*saved)}
+	steps := parseScript(text)
+	s.settle(steps)
+	defer s.end()
+	for i, step := range steps {
+		if isSetting(step) {
+			continue
+		}
+		if !s.began {
+			s.begin(step)
+		}
+		answer, ok := s.take(step)
+		if !ok || t.Failed() {
+			s.fail(text, steps[i].number, answer)
+		}
+	}
+}
+
+// take carries a step out, and reports whether the answer is as expected.
+func (s *script) take(st step) (answer string, ok bool) {
+	deadline := time.Now().Add(patience)
+	for {
+		answer = s.carryOut(st.words)
+		switch {
+		case st.matches(answer):
+			return answer, true
+		case !st.eventually || time.Now().After(deadline):
+			return answer, false
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func (s *script) fail(text string, number int, answer string) {
+	var b strings.Builder
+	for i, line := range strings.Split(text, "\n") {
+		mark := "  "
+		if i+1 == number {
+			mark = "=>"
+		}
+		fmt.Fprintf(&b, "%s %s\n", mark, line)
+	}
+	s.w.tell(s.t.Output())
+	s.t.Fatalf("line %d: got %q\n%s", number, answer, b.String())
+}
+
+// end lets go of what is held, and joins what is under way.
+func (s *script) end() {
+	s.hooks.releaseAll()
+	if s.began {
+		s.w.bury(s.w.current())
+		s.w.current().die()
+	}
+	for _, p := range s.background {
+		<-p.done
+	}
+	for _, site := range s.w.sites {
+		site.server.WaitLate()
+	}
+}
