@@ -285,11 +285,27 @@ func (c *copier) put(ctx context.Context, src *sourceObject) (string, error) {
 	if (region.IsPrecondition(err) || region.IsNotFound(err)) && isTargets(err) {
 		// It holds something else than expected: perhaps this very version. If not, the
 		// next attempt looks first, under a claim that says so.
-		if held, lookErr := c.look(ctx, src); lookErr != nil || held != "" {
-			return held, lookErr
+		expected := c.expected
+		held, lookErr := c.look(ctx, src)
+		if lookErr != nil {
+			return "", c.sentTwice(lookErr, expected, src.etag)
+		}
+		if held != "" {
+			return held, nil
 		}
 	}
 	return etag, err
+}
+
+// sentTwice: something on the way may have sent the copy twice, and what was refused is the second. The next
+// attempt is to know the first for ours. (A proxy repeats a PUT; 412; the source does not answer just then; the
+// key is written again: what the target holds would be nobody's, for ever.)
+func (c *copier) sentTwice(err error, expected, etag string) error {
+	e, ok := errors.AsType[*copyError](err)
+	if ok && e.late == nil {
+		e.late = &journal.LateCopy{Expects: expected, ETag: etag, Until: time.Now()}
+	}
+	return err
 }
 
 func isBadDigest(err error) bool {
