@@ -214,11 +214,11 @@ func told(a answer) string {
 	case a.status == 0:
 		return "cut"
 	case a.status >= 400 && decode(a.body, &problem) == nil:
-		text := fmt.Sprintf("%d %s", a.status, problem.Code)
+		text := []string{fmt.Sprint(a.status), problem.Code}
 		for _, o := range problem.Objections {
-			text += " " + o.Code
+			text = append(text, o.Code)
 		}
-		return text
+		return strings.Join(text, " ")
 	}
 	return fmt.Sprint(a.status)
 }
@@ -271,13 +271,13 @@ func (s *script) valueOf(etag string) string {
 func (s *script) list() string {
 	a := s.w.do(http.MethodGet, "/objects?limit=1000", nil, 0, nil)
 	var l listing
-	text := told(a)
+	text := []string{told(a), a.header.Get("X-Tandem-Freshness"), a.header.Get("X-Tandem-Region")}
 	if a.status == http.StatusOK && decode(a.body, &l) == nil {
 		for _, o := range l.Objects {
-			text += fmt.Sprintf(" %s=%s", o.Key, s.valueOf(o.ETag))
+			text = append(text, o.Key+"="+s.valueOf(o.ETag))
 		}
 	}
-	return fmt.Sprintf("%s %s %s", text, a.header.Get("X-Tandem-Freshness"), a.header.Get("X-Tandem-Region"))
+	return strings.Join(text, " ")
 }
 
 // backgroundPatience is how long something may take to come about.
@@ -447,16 +447,16 @@ func (s *script) state() string {
 	if err := s.w.get("/admin/state", &state); err != nil {
 		return err.Error()
 	}
-	text := fmt.Sprintf("active=%s epoch=%d", state.Active, state.Epoch)
+	text := []string{"active=" + state.Active, fmt.Sprintf("epoch=%d", state.Epoch)}
 	for _, r := range state.Regions {
-		text += fmt.Sprintf(" %s=%s", r.Name, r.Health)
+		text = append(text, r.Name+"="+r.Health)
 		for what, is := range map[string]bool{"regressed": r.Regressed, "uncompared": !r.Compared, "lag-unknown": r.LagSeconds == nil} {
 			if is {
-				text += fmt.Sprintf(" %s-%s", r.Name, what)
+				text = append(text, r.Name+"-"+what)
 			}
 		}
 	}
-	return text
+	return strings.Join(text, " ")
 }
 
 func (s *script) row(key string) string {
@@ -473,11 +473,11 @@ func (s *script) row(key string) string {
 	if row.Deleted {
 		value = "deleted"
 	}
-	text := fmt.Sprintf("%s %s %s", value, map[bool]string{true: "settled", false: "unsettled"}[row.Settled], row.Version)
+	text := []string{value, map[bool]string{true: "settled", false: "unsettled"}[row.Settled], row.Version}
 	for _, r := range row.Regions {
-		text += fmt.Sprintf(" %s=%s", r.Region, r.State)
+		text = append(text, r.Region+"="+r.State)
 	}
-	return text
+	return strings.Join(text, " ")
 }
 
 // conflict answers "VALUE=STATE REGION" of each.

@@ -64,6 +64,54 @@ var namedHistories = map[string][]string{
 		"a_returned_write_is_not_copied_over_a_newer_one",
 		"a_repair_without_conditions_is_under_a_lease",
 	},
+	"copying: a compare-and-swap on the target": {
+		"a_late_copy_does_not_bring_a_deleted_key_back",
+		"a_late_copy_does_not_overwrite_a_newer_one",
+		"a_late_tombstone_does_not_take_a_newer_object_away",
+		"a_foreign_object_in_the_target_is_not_overwritten",
+	},
+	"copying: a missing answer": {
+		"an_unanswered_copy_is_settled_by_the_next_try",
+		"the_same_bytes_again_wait_for_an_unanswered_copy",
+		"without_conditions_every_unanswered_copy_waits",
+	},
+	"copying: the source is what the row says": {
+		"a_copy_is_of_what_the_row_says",
+		"parts_of_two_versions_make_no_object",
+	},
+	"copying: only a 404 of a healthy region is an absence": {
+		"only_a_404_of_a_healthy_region_is_an_absence",
+	},
+	"copying: a promotion cuts the copies into its target": {
+		"promotion_cuts_the_copies_into_its_target",
+		"a_copy_in_flight_at_a_promotion_is_on_the_record",
+	},
+	"copying: a write waits for a repair that could take it for another": {
+		"the_same_bytes_are_not_taken_away_by_a_late_tombstone",
+	},
+	"reading: the dirty set": {
+		"a_dirty_key_is_answered_by_who_has_it",
+	},
+	"reading: a tombstone is a 404": {
+		"a_tombstone_is_a_404_whatever_a_region_holds",
+	},
+	"reading: a listing is a read": {
+		"a_listing_is_a_read",
+		"a_listing_that_cannot_be_put_right_is_refused",
+	},
+	"reading: a replica answers only when": {
+		"a_replica_answers_only_for_an_active_that_failed",
+	},
+	"comparing: an absence is not carried over": {
+		"an_absence_is_not_carried_to_another_region",
+	},
+	"failing over: the verdict is about a region": {
+		"nothing_is_promoted_for_a_403_or_a_skewed_clock",
+		"nothing_is_promoted_while_all_are_down",
+	},
+	"failing over: what was not compared is not promoted": {
+		"an_uncompared_region_is_not_promoted_without_force",
+	},
 }
 
 // TestNamedHistories runs each history as it is told in its file: a step to a line, and behind "->"
@@ -137,7 +185,7 @@ type script struct {
 	w     *world
 	began bool
 	hooks hooks
-	// behind are the client's steps that are under way, by name.
+	// background are the clients' steps that are under way, by name.
 	background map[string]*pendingStep
 	saved      map[string]*saved
 	backup     string
@@ -152,6 +200,11 @@ func runScript(t *testing.T, text string) {
 	steps := parseScript(text)
 	s.settle(steps)
 	defer s.end()
+	defer func() {
+		if *show {
+			s.w.tell(s.t.Output())
+		}
+	}()
 	for i, step := range steps {
 		if isSetting(step) {
 			continue
@@ -190,7 +243,9 @@ func (s *script) fail(text string, number int, answer string) {
 		}
 		fmt.Fprintf(&b, "%s %s\n", mark, line)
 	}
-	s.w.tell(s.t.Output())
+	if !*show {
+		s.w.tell(s.t.Output())
+	}
 	s.t.Fatalf("line %d: got %q\n%s", number, answer, b.String())
 }
 
