@@ -83,7 +83,12 @@ func (s *script) begin(st step) {
 func (s *script) carryOut(words []string) string {
 	name, args := words[0], words[1:]
 	if as, rest := namedStep(args); as != "" && name != "hold" && name != "fault" {
-		s.inBackground(as, func() string { return s.client(as, name, rest) })
+		s.inBackground(as, func() string {
+			if name == "promote" {
+				return s.promote(rest)
+			}
+			return s.client(as, name, rest)
+		})
 		return ""
 	}
 	switch name {
@@ -196,6 +201,9 @@ func (s *script) put(c *client, key, value string, options []string) string {
 }
 
 func (s *script) write(c *client, w *write, send func() answer) string {
+	if strings.HasPrefix(w.key, ".tandem/") {
+		return told(send()) // no key of a client's
+	}
 	var a answer
 	c.write(w, func() answer {
 		a = send()
@@ -273,6 +281,7 @@ func (s *script) list() string {
 	var l listing
 	text := []string{told(a), a.header.Get("X-Tandem-Freshness"), a.header.Get("X-Tandem-Region")}
 	if a.status == http.StatusOK && decode(a.body, &l) == nil {
+		text = append(text, fmt.Sprintf("n=%d", len(l.Objects)))
 		for _, o := range l.Objects {
 			text = append(text, o.Key+"="+s.valueOf(o.ETag))
 		}

@@ -85,6 +85,7 @@ var namedHistories = map[string][]string{
 	"copying: a promotion cuts the copies into its target": {
 		"promotion_cuts_the_copies_into_its_target",
 		"a_copy_in_flight_at_a_promotion_is_on_the_record",
+		"a_copy_under_way_does_not_land_in_the_new_active",
 	},
 	"copying: a write waits for a repair that could take it for another": {
 		"the_same_bytes_are_not_taken_away_by_a_late_tombstone",
@@ -111,6 +112,44 @@ var namedHistories = map[string][]string{
 	},
 	"failing over: what was not compared is not promoted": {
 		"an_uncompared_region_is_not_promoted_without_force",
+	},
+	"failing over: one transaction, with its ledger": {
+		"a_promotion_knows_what_it_puts_at_risk_and_in_doubt",
+		"a_promotion_is_whole_or_not_at_all",
+		"what_only_it_has_speaks_against_leaving_it",
+	},
+	"failing over: how an entry ends": {
+		"a_find_supersedes_what_it_overwrote_in_its_own_region",
+		"a_delete_that_a_later_write_never_saw_is_a_conflict",
+		"what_nobody_holds_any_more_is_lost_on_the_record",
+	},
+	"failing over: what is found in a demoted region": {
+		"a_find_goes_forward_where_the_key_has_not_changed",
+		"a_find_keeps_its_epoch",
+		"a_returned_regions_find_does_not_win",
+		"what_a_region_held_before_is_no_find",
+		"what_a_copy_of_our_own_left_is_no_find",
+		"overlapped_writes_are_kept_as_what_the_region_holds",
+	},
+	"failing over: one process owns a journal": {
+		"one_process_owns_the_journal",
+	},
+	"regions that come back older": {
+		"a_region_that_comes_back_older_is_verified",
+		"an_active_that_comes_back_older_is_read_as_dirty",
+		"nothing_is_imported_from_a_region_that_came_back_older",
+		"nothing_is_found_in_a_demoted_region_that_came_back_older",
+	},
+	"marks": {
+		"a_journal_older_than_the_marks_does_not_serve",
+		"a_late_mark_does_not_make_a_region_older",
+	},
+	"losers are kept": {
+		"a_loser_is_kept_before_it_is_overwritten",
+		"nobody_touches_tandems_own_objects",
+	},
+	"audit": {
+		"every_change_is_in_the_chain",
 	},
 }
 
