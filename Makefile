@@ -97,7 +97,7 @@ fuzz: ## Fuzz every parser of outside input, FUZZ_TIME each (default 5m)
 .PHONY: torture
 torture: ## Kill, stop, promote and fill the disk under load, TANDEM_TORTURE_ROUNDS times (default 500)
 	TANDEM_TORTURE_ROUNDS=$(TANDEM_TORTURE_ROUNDS) TANDEM_TORTURE_SEED=$(TANDEM_TORTURE_SEED) $(GO) test ./internal/e2e \
-		-run '^TestTorture$$' -count=1 -v -parallel 6 -timeout 120m -artifacts -outputdir "$$(mktemp -d)"
+		-run '^TestTorture$$' -count=1 -v -parallel 8 -timeout 120m -artifacts -outputdir "$$(mktemp -d)"
 
 .PHONY: docs
 docs: ## Write anew what in the documents comes from the code
