@@ -18,6 +18,7 @@ var namedHistories = map[string][]string{
 	"writing 1: a write that needs the key as it is needs it settled": {
 		"a_lock_created_at_risk_has_one_holder",
 		"a_lock_is_not_given_away_while_an_unlock_may_land",
+		"a_lock_that_arrives_twice_has_its_holder",
 	},
 	"writing 2: the end of the body is held back until the intent is on disk": {
 		"no_last_byte_before_the_intent",
@@ -50,6 +51,7 @@ var namedHistories = map[string][]string{
 	},
 	"in doubt: two are not told apart": {
 		"two_writes_in_doubt_are_not_told_apart",
+		"a_settlers_old_look_decides_nothing",
 	},
 	"in doubt: what a repair brings, or the active held before, is no write": {
 		"what_a_late_repair_brings_is_no_write",
@@ -59,6 +61,7 @@ var namedHistories = map[string][]string{
 	"overlapping writes": {
 		"overlapping_writes_settle_to_what_the_region_holds",
 		"a_key_that_never_rests_is_copied_all_the_same",
+		"a_delete_and_a_write_that_overlap",
 	},
 	"everything that writes into the active is a write": {
 		"a_returned_write_is_not_copied_over_a_newer_one",
@@ -74,6 +77,8 @@ var namedHistories = map[string][]string{
 		"an_unanswered_copy_is_settled_by_the_next_try",
 		"the_same_bytes_again_wait_for_an_unanswered_copy",
 		"without_conditions_every_unanswered_copy_waits",
+		"a_copy_in_flight_at_a_crash_is_remembered",
+		"a_copy_that_nobody_recorded_is_found",
 	},
 	"copying: the source is what the row says": {
 		"a_copy_is_of_what_the_row_says",
@@ -92,6 +97,7 @@ var namedHistories = map[string][]string{
 	},
 	"reading: the dirty set": {
 		"a_dirty_key_is_answered_by_who_has_it",
+		"a_promoted_regions_risk_is_known_after_a_restart",
 	},
 	"reading: a tombstone is a 404": {
 		"a_tombstone_is_a_404_whatever_a_region_holds",
@@ -109,6 +115,7 @@ var namedHistories = map[string][]string{
 	"failing over: the verdict is about a region": {
 		"nothing_is_promoted_for_a_403_or_a_skewed_clock",
 		"nothing_is_promoted_while_all_are_down",
+		"regions_that_fail_in_turn_do_not_scatter_writes",
 	},
 	"failing over: what was not compared is not promoted": {
 		"an_uncompared_region_is_not_promoted_without_force",
@@ -139,6 +146,7 @@ var namedHistories = map[string][]string{
 		"an_active_that_comes_back_older_is_read_as_dirty",
 		"nothing_is_imported_from_a_region_that_came_back_older",
 		"nothing_is_found_in_a_demoted_region_that_came_back_older",
+		"an_active_that_comes_back_empty_is_filled",
 	},
 	"marks": {
 		"a_journal_older_than_the_marks_does_not_serve",
@@ -147,6 +155,7 @@ var namedHistories = map[string][]string{
 	"losers are kept": {
 		"a_loser_is_kept_before_it_is_overwritten",
 		"nobody_touches_tandems_own_objects",
+		"a_write_waits_until_the_loser_under_it_is_kept",
 	},
 	"audit": {
 		"every_change_is_in_the_chain",
