@@ -88,53 +88,55 @@ type expectation struct {
 	epoch    int64
 	from, to string
 	at       int64
-	// atRisk are the acknowledged writes that no region whose copies count holds.
-	atRisk []*write
-	// open are writes of which nothing was known.
-	open []*write
+	// atRisk are the last acknowledged writes of keys of which no region whose copies count holds what
+	// they wrote. plain: no other write of the key can have changed what it is, so that it is this version.
+	atRisk []riskyWrite
 }
 
-// expectLedger looks at the regions in the moment of a promotion. Only plain cases are judged: keys
-// of which every write but the last was answered before that one began, and that one was acknowledged.
+type riskyWrite struct {
+	*write
+	plain bool
+}
+
+// expectLedger looks at the regions in the moment of a promotion.
 func (w *world) expectLedger(p journal.Promotion) expectation {
 	x := expectation{to: p.Region, at: w.model.now()}
+	if w.damaged.Load() {
+		return x
+	}
 	counted := append([]string{p.Region}, p.Healthy...)
 	for _, key := range keys() {
-		all := w.model.of(key)
-		if len(all) == 0 {
+		last := w.model.last(key)
+		if last == nil || last.ended > x.at {
 			continue
 		}
-		last := &all[0]
-		plain := true
-		for i := range all {
-			if all[i].fate == unknown || all[i].fate == underWay {
-				plain = false
+		values := []string{last.value}
+		risky := riskyWrite{last, true}
+		for _, o := range w.model.of(key) {
+			if o.fate == refused || o.began == last.began || o.fate == acknowledged && o.ended < last.began {
+				continue
 			}
-			if all[i].fate == acknowledged && (last.fate != acknowledged || all[i].version.Compare(last.version) > 0) {
-				last = &all[i]
-			}
-		}
-		for i := range all {
-			if o := &all[i]; o.version != last.version && o.fate == acknowledged && o.ended > last.began {
-				plain = false
-			}
-		}
-		if !plain || last.fate != acknowledged || w.damaged.Load() {
-			continue
+			risky.plain = false
+			values = append(values, o.value) // it may be what the key is by now
 		}
 		held := slices.ContainsFunc(counted, func(name string) bool {
 			s := w.site(name)
-			o, found := s.server.Object(s.bucket, key)
-			if last.value == absent {
-				return !found
-			}
-			return found && strings.Trim(o.ETag, `"`) == last.value
+			return slices.Contains(values, s.value(key))
 		})
 		if !held {
-			x.atRisk = append(x.atRisk, last)
+			x.atRisk = append(x.atRisk, risky)
 		}
 	}
 	return x
+}
+
+// value is what the region holds of a key.
+func (s *site) value(key string) string {
+	o, found := s.server.Object(s.bucket, key)
+	if !found {
+		return absent
+	}
+	return strings.Trim(o.ETag, `"`)
 }
 
 // promoted is told that a promotion was made.
@@ -376,10 +378,14 @@ func (w *world) judgeLedgers() map[string]bool {
 		}
 		for _, want := range x.atRisk {
 			w.count(exactLedger)
-			if !slices.ContainsFunc(entries, func(e entry) bool {
-				return e.Kind == "at-risk" && e.Key == want.key && e.Version == want.version.String()
-			}) {
-				w.violated(exactLedger, "the ledger of epoch %d lacks %s; it has %v; history:%s", x.epoch, want, entries, w.model.history(want.key))
+			if !slices.ContainsFunc(entries, want.isIn) {
+				w.violated(exactLedger, "the ledger of epoch %d lacks %s; it has %v; history:%s", x.epoch, want.write, entries, w.model.history(want.key))
+			}
+		}
+		for _, o := range w.landedUnseen(x) {
+			w.count(doubtLedger)
+			if !slices.ContainsFunc(entries, func(e entry) bool { return e.Key == o.key }) {
+				w.violated(doubtLedger, "the ledger of epoch %d lacks %s, which landed in %s later; it has %v; history:%s", x.epoch, &o, x.from, entries, w.model.history(o.key))
 			}
 		}
 		for _, e := range entries {
@@ -392,6 +398,27 @@ func (w *world) judgeLedgers() map[string]bool {
 	return lost
 }
 
+// isIn reports whether an entry is the one that the write is to have.
+func (r riskyWrite) isIn(e entry) bool {
+	return e.Key == r.key && (!r.plain || e.Kind == "at-risk" && e.Version == r.version.String())
+}
+
+// landedUnseen are the writes without an answer that were begun before the promotion and landed in the
+// demoted region after it.
+func (w *world) landedUnseen(x expectation) (list []write) {
+	for _, key := range keys() {
+		all := w.model.of(key)
+		for _, o := range all {
+			l, landed := w.landings[o.value]
+			isOnly := !slices.ContainsFunc(all, func(x write) bool { return x.value == o.value && x.began != o.began })
+			if landed && isOnly && o.value != absent && o.fate == unknown && l.key == key && l.site == x.from && o.began < x.at && l.at > x.at {
+				list = append(list, o)
+			}
+		}
+	}
+	return list
+}
+
 func (w *world) judgeEntry(x expectation, e entry) {
 	if e.Outcome == nil {
 		w.violated(closedLedger, "epoch %d: %v", x.epoch, e)
@@ -401,9 +428,7 @@ func (w *world) judgeEntry(x expectation, e entry) {
 	if deref(e.Reason) == "" {
 		w.violated(closedLedger, "closed without a reason: epoch %d: %v", x.epoch, e)
 	}
-	if e.Kind == "in-doubt" {
-		w.count(doubtLedger)
-	} else {
+	if e.Kind == "at-risk" {
 		w.count(failback)
 	}
 	if *e.Outcome == "lost" && !w.damaged.Load() {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -234,29 +235,53 @@ type listing struct {
 	Cursor    *string
 }
 
+// list reads a listing to its end, in pages of a size of its own; each page is judged for the keys that it
+// covers.
 func (c *client) list() {
-	began := c.w.model.now()
-	a := c.w.do(http.MethodGet, "/objects?prefix=k/&limit=1000", nil, 0, nil)
-	ended := c.w.model.now()
-	if a.status == http.StatusServiceUnavailable || a.err != nil {
-		return
+	limit := pick(c.random, 1, 2, 3, 1000)
+	cursor, after := "", ""
+	for {
+		began := c.w.model.now()
+		a := c.w.do(http.MethodGet, fmt.Sprintf("/objects?prefix=k/&limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), nil, 0, nil)
+		ended := c.w.model.now()
+		if a.status == http.StatusServiceUnavailable || a.err != nil {
+			return
+		}
+		var l listing
+		if a.status != http.StatusOK || decode(a.body, &l) != nil || l.Truncated != (l.Cursor != nil) {
+			c.w.violated(listings, "a listing is answered %v", a)
+			return
+		}
+		upTo := "\xff"
+		if l.Truncated && len(l.Objects) > 0 {
+			upTo = l.Objects[len(l.Objects)-1].Key
+		} else if l.Truncated {
+			upTo = after // a page of nothing but tombstones says nothing by itself
+		}
+		c.judgePage(a, l, after, upTo, began, ended)
+		if !l.Truncated {
+			return
+		}
+		cursor, after = *l.Cursor, upTo
 	}
-	var l listing
-	if a.status != http.StatusOK || decode(a.body, &l) != nil || l.Truncated {
-		c.w.violated(listings, "a listing is answered %v", a)
-		return
-	}
+}
+
+// judgePage judges what a page says of the keys after one and up to another.
+func (c *client) judgePage(a answer, l listing, after, upTo string, began, ended int64) {
 	shown := make(map[string]string)
 	for _, o := range l.Objects {
 		shown[o.Key] = o.ETag
 	}
 	said := a.header.Get("X-Tandem-Freshness")
-	c.w.note("[%d,%d] %s lists %v %s %s", began, ended, c.name, shown, said, a.header.Get("X-Tandem-Region"))
+	c.w.note("[%d,%d] %s lists %v after %q up to %q %s %s", began, ended, c.name, shown, after, upTo, said, a.header.Get("X-Tandem-Region"))
 	if said == "stale" || said == "unknown" {
 		c.w.count(staleSaid)
 		return
 	}
 	for _, key := range keys() {
+		if key <= after || key > upTo {
+			continue
+		}
 		if slices.ContainsFunc(c.w.model.of(key), func(w write) bool { return w.began < ended && (w.ended == 0 || w.ended > began) }) {
 			c.w.count(listingRaces)
 		}

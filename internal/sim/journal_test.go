@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +52,9 @@ func (b *books) call(op, key string, mayFail bool, do func() error) error {
 		return fmt.Errorf("%w: the process is gone", journal.ErrUnavailable)
 	}
 	err := do()
+	if err != nil && strings.Contains(err.Error(), "is full") {
+		b.w.count(diskFull)
+	}
 	if b.w.held != nil {
 		b.w.held(b.life, "after-"+op, key)
 	}

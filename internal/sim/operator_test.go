@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -176,4 +177,23 @@ func (o *operator) damage(s *site) {
 	}
 }
 
-func (o *operator) fillDisk() {}
+// fillDisk leaves the journal no room to grow for a while.
+func (o *operator) fillDisk() {
+	w := o.w
+	l := w.current()
+	w.note("the disk is full")
+	if l.limit(1) != nil {
+		return
+	}
+	time.Sleep(time.Duration(o.random.Int64N(int64(6 * time.Second))))
+	if err := l.limit(0); err == nil {
+		w.note("the disk has room again")
+	}
+}
+
+// limit bounds the journal of a life.
+func (l *life) limit(pages int64) error {
+	return l.inner.(interface {
+		SetMaxPages(ctx context.Context, pages int64) error
+	}).SetMaxPages(context.Background(), pages)
+}

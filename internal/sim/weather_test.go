@@ -134,6 +134,7 @@ func (s *site) applied(q regiontest.Request, before, after *regiontest.Object) {
 	if strings.HasPrefix(q.Key, ".tandem/") && !strings.HasPrefix(q.Key, ".tandem/conflicts/") {
 		return
 	}
+	s.w.landed(s.name, q.Key, strings.Trim(etagIn(after), `"`))
 	s.w.note("%s: %s %s: %s -> %s %s", s.name, q.Operation, q.Key, etagIn(before), etagIn(after), q.Header.Get("If-Match")+q.Header.Get("If-None-Match"))
 }
 

@@ -56,7 +56,9 @@ type world struct {
 	counts  map[string]int
 	events  []string
 	ledgers []expectation
-	chain   []audit.Linked
+	// landings are where each value was first seen, by value: what is seen elsewhere later is a copy.
+	landings map[string]landing
+	chain    []audit.Linked
 	// crashIn is after how many steps the process dies, 0 for never.
 	crashIn int
 	// changing has a place for whoever replaces the life; clients wait for it. It is no mutex, for
@@ -64,6 +66,21 @@ type world struct {
 	changing chan struct{}
 	// held keeps a call of the journal where a script wants it kept; nil where there is none.
 	held func(l *life, call, key string)
+}
+
+// landing is where and when a value first took effect.
+type landing struct {
+	key, value, site string
+	at               int64
+}
+
+func (w *world) landed(site, key, value string) {
+	at := w.model.now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.landings[value]; !known {
+		w.landings[value] = landing{key, value, site, at}
+	}
 }
 
 // count counts a fault or a check that came about.
@@ -142,7 +159,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		base = dir
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	}
-	w := &world{t: t, seed: seed, dir: base, model: newModel(), counts: make(map[string]int), began: time.Now(), changing: make(chan struct{}, 1)}
+	w := &world{t: t, seed: seed, dir: base, model: newModel(), counts: make(map[string]int), landings: make(map[string]landing), began: time.Now(), changing: make(chan struct{}, 1)}
 	r := chance(seed, "world")
 	w.env = map[string]string{
 		"PORT": "0", "DATA_DIR": base, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "2s",

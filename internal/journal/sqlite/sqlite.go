@@ -234,6 +234,15 @@ func (j *Journal) TakeUpMachineStop(ctx context.Context) error {
 	return j.writer.do(ctx, func(t *tx) error { return t.exec(`UPDATE journal SET machine_stopped = 0`) })
 }
 
+// SetMaxPages bounds the file to so many pages, or to those that it has if these are more: what needs another
+// is refused, as where the disk is full. 0 is SQLite's own limit.
+func (j *Journal) SetMaxPages(ctx context.Context, pages int64) error {
+	if pages == 0 {
+		pages = 1<<32 - 2
+	}
+	return j.writer.do(ctx, func(t *tx) error { return t.exec(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)) })
+}
+
 // Close waits for the writer and lets go of the file. What the process has written to other
 // files is on disk, if the caller has synced it.
 func (j *Journal) Close() error {
