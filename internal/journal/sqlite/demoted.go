@@ -60,13 +60,32 @@ func (t *tx) notFound(o *journal.Object, seen journal.Observation, d journal.Dec
 	held := o.Copy(seen.Region).ETag
 	switch {
 	case d == journal.Stand:
-		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)
+		return t.stand(o, seen)
 	case d == journal.Lost && !regressed, !seen.Found && held != "", seen.Found && held != seen.ETag:
 		// It is not what the region was known to hold. Its worker brings it there, and finds out
 		// whether anybody has it.
 		return t.pendHolding(o, seen.Region, journal.Version{}, seen)
 	}
 	return nil
+}
+
+// stand: the region holds the key's version. Where a late copy could yet land on that, it is not current
+// before that is over. (A create is copied and has no answer; the region is promoted, and deletes the key;
+// another is promoted; the region is seen to hold nothing; the create lands; it is promoted again: the
+// deleted object is back.)
+func (t *tx) stand(o *journal.Object, seen journal.Observation) error {
+	late, err := t.lateUntil(o, seen.Region, seen.ETag, time.Now())
+	if err != nil {
+		return err
+	}
+	if late.IsZero() {
+		return t.setCurrent(o.Bucket, o.Key, seen.Region, o.Version, seen.ETag)
+	}
+	if err := t.pendHolding(o, seen.Region, o.Version, seen); err != nil {
+		return err
+	}
+	return t.exec(`UPDATE copies SET next_try = ?, last_error = ?, attempts = max(attempts, 1) WHERE bucket = ? AND key = ? AND region = ?`,
+		micros(late), reasonLate, o.Bucket, o.Key, seen.Region)
 }
 
 const reasonGone = "the region was read again, and does not hold it"

@@ -235,7 +235,7 @@ func (t *tx) whyNotCurrent(task journal.Task, etag string, rest time.Duration) (
 	if o.IsUnsettledIn(task.Region) {
 		return now.Add(rest), reasonDemoted, nil
 	}
-	late, err := t.lateUntil(task, etag, now)
+	late, err := t.lateUntil(o, task.Region, etag, now)
 	if err != nil || late.IsZero() {
 		return time.Time{}, "", err
 	}
@@ -251,13 +251,12 @@ func (t *tx) unclaim(task journal.Task) (state journal.CopyState, err error) {
 
 // lateUntil is when the last of the copies is over that could still land on what
 // the region holds now; zero where none could.
-func (t *tx) lateUntil(task journal.Task, etag string, now time.Time) (time.Time, error) {
-	o := &task.Object
+func (t *tx) lateUntil(o *journal.Object, region, etag string, now time.Time) (time.Time, error) {
 	var until int64
 	_, err := t.scan(`
 		SELECT coalesce(max(until), 0) FROM late_copies
 		WHERE bucket = ? AND key = ? AND region = ? AND expects IN (?, '*') AND until > ?`,
-		[]any{o.Bucket, o.Key, task.Region, etag, micros(now)}, &until)
+		[]any{o.Bucket, o.Key, region, etag, micros(now)}, &until)
 	return fromMicros(until), err
 }
 
