@@ -24,6 +24,7 @@ var namedHistories = map[string][]string{
 		"no_last_byte_before_the_intent",
 		"no_last_byte_in_an_epoch_that_is_over",
 		"no_last_byte_after_the_deadline",
+		"no_intent_in_an_epoch_that_is_over",
 	},
 	"writing 3: the answer is the body": {
 		"an_error_inside_200_is_no_success",
