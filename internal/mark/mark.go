@@ -107,7 +107,8 @@ type keptRegion struct {
 	wake chan struct{}
 	// lateUntil is how long a mark of this process, or of the one before, may still land where the
 	// region has no conditional writes. It is owned by whoever holds the lock.
-	lateUntil time.Time
+	lateUntil    time.Time
+	isUnanswered bool // one of this process
 	// forgotten: the region was taken out, and belongs to nobody here any more.
 	forgotten atomic.Bool
 	mu        struct {
@@ -422,7 +423,7 @@ func (k *Keeper) Write(ctx context.Context, name string) error {
 		h.Set("If-None-Match", "*")
 	case conditions.Put:
 		h.Set("If-Match", s3op.QuoteETag(etag))
-	case etag != "" && time.Now().Before(r.lateUntil):
+	case time.Now().Before(r.lateUntil) && (r.isUnanswered || etag != "" || content.Sequence > 0):
 		// An older mark that landed on a newer one would be taken for a region that came back older.
 		return nil
 	}
@@ -440,7 +441,7 @@ func (k *Keeper) put(ctx context.Context, r *keptRegion, content *Content, h htt
 	etag, err := r.Put(ctx, Key, h, bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		if region.OutcomeOf(err) == region.Ambiguous {
-			r.lateUntil = time.Now().Add(k.DoubtWindow)
+			r.lateUntil, r.isUnanswered = time.Now().Add(k.DoubtWindow), true
 		}
 		return fmt.Errorf("write the mark: %w", err)
 	}

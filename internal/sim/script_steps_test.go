@@ -62,7 +62,7 @@ func (s *script) begin(st step) {
 
 // carryOut takes one step, and answers what there is to say of it.
 //
-//	put KEY VALUE [large|parts] [if-none-match|if-match=VALUE] [as=NAME]
+//	put KEY VALUE [large|parts] [type=TYPE] [if-none-match|if-match=VALUE] [as=NAME]
 //	delete KEY [as=NAME]
 //	get KEY [?QUERY] [stale]     head KEY    list
 //	wait NAME       the answer of a step in the background;  answered NAME: yes or no
@@ -184,6 +184,8 @@ func (s *script) put(c *client, key, value string, options []string) string {
 		case "parts":
 			body = value + " " + strings.Repeat("-", partsBody)
 			etag = etagOfParts(body)
+		case "type":
+			header.Set("Content-Type", of)
 		case "if-none-match":
 			header.Set("If-None-Match", "*")
 		case "if-match":

@@ -84,6 +84,7 @@ var namedHistories = map[string][]string{
 	"copying: the source is what the row says": {
 		"a_copy_is_of_what_the_row_says",
 		"parts_of_two_versions_make_no_object",
+		"a_change_of_metadata_alone_is_a_change",
 	},
 	"copying: only a 404 of a healthy region is an absence": {
 		"only_a_404_of_a_healthy_region_is_an_absence",

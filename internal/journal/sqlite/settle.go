@@ -214,6 +214,8 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
 		case isFind:
 			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, i.Restores)
+		case d == journal.Rewrite && seen.Found && i.Brings == seen.ETag:
+			err = t.standInLoses(o, seen, i.Restores)
 		default:
 			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
 		}
@@ -222,6 +224,16 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 		}
 	}
 	return nil
+}
+
+// standInLoses: the active is about to be brought to a version that never saw the one for which a stand-in
+// stands, and which it holds still. (Two writes overlap in A; B is promoted, and acknowledges a write; A is
+// promoted again, and a write there has no answer: what A alone holds would be overwritten unkept.)
+func (t *tx) standInLoses(o *journal.Object, seen journal.Observation, v journal.Version) error {
+	return t.addConflict(journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: journal.Adopt,
+		ETag: seen.ETag, Size: seen.Size, ContentType: seen.ContentType, Region: seen.Region,
+	})
 }
 
 // oneOf says that of several writes without an answer one is what was found.
