@@ -77,7 +77,7 @@ func (s *script) begin(st step) {
 //	save REGION     restore REGION: as it was saved;  empty REGION
 //	backup          rollback: a start on that copy of the journal, and then on the present one
 //	second          another gateway on the same journal
-//	row KEY    holds REGION KEY    conflict KEY    ledger EPOCH KEY    trail KEY
+//	row KEY    holds REGION KEY    conflict KEY    ledger EPOCH KEY    trail KEY|REGION
 //	requests REGION OPERATION KEY: how many;  uploads REGION: how many are open
 //	rest            all comes to rest;  promises: every promise is judged
 func (s *script) carryOut(words []string) string {
@@ -527,15 +527,15 @@ func (s *script) ledger(epoch, key string) string {
 	return cmp.Or(strings.Join(text, " "), "none")
 }
 
-// trail answers the actions of the audit chain's entries of a key.
-func (s *script) trail(key string) string {
+// trail answers the actions of the audit chain's entries of a key, or of a region.
+func (s *script) trail(of string) string {
 	var text []string
 	entries, err := s.w.current().inner.AuditEntries(context.Background(), 0, 1000)
 	if err != nil {
 		return err.Error()
 	}
 	for _, e := range entries {
-		if e.Key == key {
+		if e.Key == of || e.Key == "" && e.Region == of {
 			text = append(text, string(e.Action))
 		}
 	}
