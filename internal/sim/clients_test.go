@@ -33,6 +33,8 @@ const (
 	refusal      = "promise 9: a refused write was never written"
 	integrity    = "promise 12: what arrives is what was sent"
 	quiescence   = "it comes to rest"
+
+	operations = "operations of clients"
 )
 
 // promises is every one.
@@ -75,6 +77,7 @@ func (c *client) run() {
 }
 
 func (c *client) step(key string, n int) {
+	c.w.count(operations)
 	unique := fmt.Sprintf("%s by %s, %d", key, c.name, n)
 	switch c.random.IntN(20) {
 	case 0, 1, 2:

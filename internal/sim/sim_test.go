@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,8 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 40, "how many histories")
+	seeds   = flag.Int("seeds", 24, "how many histories")
+	lasting = flag.Duration("for", 0, "as many histories as fit into this time, in place of -seeds")
 	start   = flag.Uint64("start", 1, "the first seed")
 	showLog = flag.Bool("log", false, "show the gateway's log")
 	show    = flag.Bool("history", false, "show each history, also of those that pass")
@@ -27,13 +29,16 @@ type tally struct {
 	mu        sync.Mutex
 	counts    map[string]int
 	histories int
-	ops       int
+	failed    []uint64
 }
 
 func (y *tally) add(w *world) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.histories++
+	if w.t.Failed() {
+		y.failed = append(y.failed, w.seed)
+	}
 	for name, n := range w.counts {
 		y.counts[name] += n
 	}
@@ -47,13 +52,89 @@ func (y *tally) String() string {
 	return b.String()
 }
 
-// TestEveryPromiseHoldsInEveryHistory runs -seeds histories from -start.
+// enough is how often each fault has to come about, and each promise to be checked, in a run of so many
+// histories that this can be asked for.
+const (
+	enough      = 100
+	ofHistories = 2000
+)
+
+// check: a promise that nothing tried to break was not tested.
+func (y *tally) check(t *testing.T) {
+	if y.counts[operations] < 200*y.histories {
+		t.Errorf("%d operations in %d histories, want 200 in each", y.counts[operations], y.histories)
+	}
+	least := enough
+	if y.histories < ofHistories {
+		t.Logf("that every fault comes about %d times is asserted from %d histories on", enough, ofHistories)
+		least = 0
+	}
+	for _, name := range slices.Concat(faultKinds, promises) {
+		if y.counts[name] < least {
+			t.Errorf("%q: %d times, want %d", name, y.counts[name], least)
+		}
+	}
+	for name := range y.counts {
+		if name != operations && !slices.Contains(faultKinds, name) && !slices.Contains(promises, name) {
+			t.Errorf("%q is counted, and no fault or promise of the lists", name)
+		}
+	}
+}
+
+// known are the seeds of testdata/seeds.txt: each has found something.
+func known(t *testing.T) (list []uint64) {
+	data, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		text, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if text == "" || text == "#" {
+			continue
+		}
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("testdata/seeds.txt: %v", err)
+		}
+		list = append(list, seed)
+	}
+	return list
+}
+
+// chosen gives the seeds that the flags ask for.
+func chosen(give func(seed uint64)) {
+	began := time.Now()
+	for seed := *start; ; seed++ {
+		if *lasting > 0 && time.Since(began) > *lasting || *lasting == 0 && seed >= *start+uint64(*seeds) {
+			return
+		}
+		give(seed)
+	}
+}
+
+// TestEveryPromiseHoldsInEveryHistory runs -seeds histories from -start, or as many as fit into -for.
 func TestEveryPromiseHoldsInEveryHistory(t *testing.T) {
+	t.Parallel()
+	total := runAll(t, chosen)
+	total.check(t)
+}
+
+// TestSeedsThatFoundSomethingFindNothing runs those of testdata/seeds.txt again.
+func TestSeedsThatFoundSomethingFindNothing(t *testing.T) {
+	t.Parallel()
+	runAll(t, func(give func(uint64)) {
+		for _, seed := range known(t) {
+			give(seed)
+		}
+	})
+}
+
+func runAll(t *testing.T, choose func(give func(seed uint64))) *tally {
 	total := &tally{counts: make(map[string]int)}
 	began := time.Now()
 	next := make(chan uint64)
-	var workers sync.WaitGroup
 	t.Run("seeds", func(t *testing.T) {
+		var workers sync.WaitGroup
 		for range runtime.GOMAXPROCS(0) {
 			workers.Go(func() {
 				for seed := range next {
@@ -61,14 +142,16 @@ func TestEveryPromiseHoldsInEveryHistory(t *testing.T) {
 				}
 			})
 		}
-		for seed := *start; seed < *start+uint64(*seeds); seed++ {
-			next <- seed
-		}
+		choose(func(seed uint64) { next <- seed })
 		close(next)
 		workers.Wait()
 	})
 	elapsed := time.Since(began).Seconds()
-	t.Logf("%d histories in %.1f s, %.1f a second:%s", total.histories, elapsed, float64(total.histories)/elapsed, total)
+	t.Logf("%d histories in %.1f s, %.1f a second; failed: %v%s", total.histories, elapsed, float64(total.histories)/elapsed, total.failed, total)
+	if len(total.failed) > 0 {
+		t.Logf("add these seeds to testdata/seeds.txt, each with what it has found: %v", total.failed)
+	}
+	return total
 }
 
 // history runs one.
