@@ -80,11 +80,17 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 	return w.putHeld(h, in.Body, in.Size)
 }
 
-// putHeld streams a body, and holds its last byte back until the intent is on disk.
+// putHeld streams a body, and holds its last byte back until the intent is on disk. What it brings is worth
+// hashing only where that is asked for later: by a condition that failed, or in a region where a late write
+// can overwrite anything.
 func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, error) {
-	body := &heldBody{body: from, left: size, release: w.open}
-	if w.conditional {
+	body := &heldBody{body: from, left: size}
+	if w.conditional || w.active.MayIgnoreConditions() {
 		body.sum = md5.New()
+	}
+	body.release = func() error {
+		w.brings = body.etag()
+		return w.open()
 	}
 	etag, err := w.active.Put(w.ctx, w.key, h, body, size)
 	if ours := body.failure(); ours != nil {
@@ -171,14 +177,13 @@ type heldBody struct {
 	sum hash.Hash // guarded by mu; nil where nobody asks for the ETag
 }
 
-func (b *heldBody) Read(p []byte) (int, error) {
-	n, err := b.read(p)
+// hash takes in what was read, in order.
+func (b *heldBody) hash(p []byte) {
 	if b.sum != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.sum.Write(p[:n])
+		b.sum.Write(p)
 	}
-	return n, err
 }
 
 // etag is that of what was read so far, "" where nobody asked for it.
@@ -191,7 +196,7 @@ func (b *heldBody) etag() string {
 	return hex.EncodeToString(b.sum.Sum(nil))
 }
 
-func (b *heldBody) read(p []byte) (int, error) {
+func (b *heldBody) Read(p []byte) (int, error) {
 	switch {
 	case b.left == 0:
 		return 0, io.EOF
@@ -200,6 +205,7 @@ func (b *heldBody) read(p []byte) (int, error) {
 	case b.left > 1:
 		n, err := b.body.Read(p[:min(int64(len(p)), b.left-1)])
 		b.left -= int64(n)
+		b.hash(p[:n])
 		if n == 0 && err != nil {
 			return 0, b.fail(incomplete(err))
 		}
@@ -208,6 +214,7 @@ func (b *heldBody) read(p []byte) (int, error) {
 	if _, err := io.ReadFull(b.body, b.last[:]); err != nil {
 		return 0, b.fail(incomplete(err))
 	}
+	b.hash(b.last[:])
 	if err := b.release(); err != nil {
 		return 0, b.fail(err)
 	}

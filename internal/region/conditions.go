@@ -31,14 +31,22 @@ func (r *Region) Conditions(ctx context.Context) (Conditions, error) {
 		return Conditions{}, &Error{Region: r.name, Operation: "PutObject", Outcome: NotSent, Err: context.Cause(ctx)}
 	}
 	defer func() { <-r.conditions.lock }()
-	if !r.conditions.known {
-		c, err := r.probeConditions(ctx)
-		if err != nil {
-			return Conditions{}, err
-		}
-		r.conditions.known, r.conditions.Conditions = true, c
+	if c := r.conditions.known.Load(); c != nil {
+		return *c, nil
 	}
-	return r.conditions.Conditions, nil
+	c, err := r.probeConditions(ctx)
+	if err != nil {
+		return Conditions{}, err
+	}
+	r.conditions.known.Store(&c)
+	return c, nil
+}
+
+// MayIgnoreConditions reports whether the region does not honour conditions on PUTs, as far as that is known: nobody is
+// asked, and what was never learned counts as not honoured.
+func (r *Region) MayIgnoreConditions() bool {
+	c := r.conditions.known.Load()
+	return c == nil || !c.Put
 }
 
 const noSuchETag = "00000000000000000000000000000000"

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -74,8 +75,7 @@ type Region struct {
 		// lock has a place for whoever holds it: the region may be asked meanwhile, and who
 		// waits for that may leave.
 		lock  chan struct{}
-		known bool
-		Conditions
+		known atomic.Pointer[Conditions]
 	}
 }
 
