@@ -195,6 +195,7 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 		if err != nil {
 			return err
 		}
+		rc.SameAs = watcher
 		rc.Admit = func() error { return a.health.Admit(c.Name) }
 		rc.Observed = func(err error) { a.health.Report(c.Name, err) }
 		r, err := region.New(ctx, rc)

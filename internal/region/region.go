@@ -49,6 +49,8 @@ type Config struct {
 	// Observed is told how each request that was sent has ended, nil where it was answered
 	// with a success; it must not block. Default: nobody.
 	Observed func(err error)
+	// SameAs is another client of the same region: what one learns of it, both know. Default: none.
+	SameAs *Region
 	// Transport sends the requests. Default: a transport of its own, tuned for
 	// many connections to one host.
 	Transport http.RoundTripper
@@ -71,12 +73,15 @@ type Region struct {
 	admit       func() error
 	observed    func(error)
 
-	conditions struct {
-		// lock has a place for whoever holds it: the region may be asked meanwhile, and who
-		// waits for that may leave.
-		lock  chan struct{}
-		known atomic.Pointer[Conditions]
-	}
+	conditions *learned
+}
+
+// learned is what is known of the conditions that a region honours.
+type learned struct {
+	// lock has a place for whoever holds it: the region may be asked meanwhile, and who
+	// waits for that may leave.
+	lock  chan struct{}
+	known atomic.Pointer[Conditions]
 }
 
 // New returns a client for the region; it makes no request. The context bounds
@@ -116,7 +121,10 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 	if r.credentials, err = credentialsFor(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("region %s: read the AWS configuration: %w", cfg.Name, err)
 	}
-	r.conditions.lock = make(chan struct{}, 1)
+	r.conditions = &learned{lock: make(chan struct{}, 1)}
+	if cfg.SameAs != nil {
+		r.conditions = cfg.SameAs.conditions
+	}
 	return r, nil
 }
 
