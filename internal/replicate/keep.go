@@ -106,7 +106,7 @@ func (c *copier) writeKept(ctx context.Context, src *sourceObject) error {
 	}
 	id, err := c.Journal.Open(ctx, journal.Intent{
 		Bucket: c.Bucket, Key: c.o.Key, Region: state.Active, Operation: operation, Epoch: state.Epoch,
-		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow),
+		OpenedAt: now, DoubtUntil: deadline.Add(c.DoubtWindow), Brings: src.etag,
 	})
 	if err != nil {
 		if errors.Is(err, journal.ErrUnknown) && id != 0 {

@@ -56,7 +56,7 @@ func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) 
 const (
 	// repairTimeout and repairBytes: a repair is given up after the first, and a second
 	// more for each of the second.
-	repairTimeout = 10 * time.Minute
+	repairTimeout = time.Minute
 	repairBytes   = 1 << 20
 )
 

@@ -332,7 +332,11 @@ func (q *queue) renew(ctx context.Context, t journal.Task, stop <-chan struct{},
 }
 
 func (q *queue) finish(ctx context.Context, t journal.Task, etag string, started time.Time) {
-	state, err := q.Journal.Finish(ctx, t, etag)
+	var state journal.CopyState
+	err := q.record(ctx, func() (err error) {
+		state, err = q.Journal.Finish(ctx, t, etag)
+		return err
+	})
 	if err != nil {
 		q.Logger.WarnContext(ctx, "copy made but not recorded; it is made again", "region", t.Region, "err", err)
 		return
@@ -358,14 +362,31 @@ func (q *queue) fail(ctx context.Context, t journal.Task, err error) {
 	if f, ok := errors.AsType[*copyError](err); ok {
 		failure.State, failure.Late, failure.SourceChanged, failure.Loser, failure.Held = f.state, f.late, f.sourceChanged, f.loser, f.held
 	}
-	if err := q.Journal.Fail(ctx, t, failure); err != nil && !errors.Is(err, journal.ErrClaim) {
-		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", err)
+	unrecorded := q.record(ctx, func() error { return q.Journal.Fail(ctx, t, failure) })
+	if unrecorded != nil && !errors.Is(unrecorded, journal.ErrClaim) {
+		q.Logger.WarnContext(ctx, "failed copy not recorded; its claim runs out", "region", t.Region, "err", unrecorded)
 	}
 	if failure.SourceChanged || failure.State == journal.Missing && t.Region == q.State().Active {
 		q.Unsettled(t.Object.Key)
 	}
 	q.Metrics.copied(t.Region, "failed", 0)
 	q.Logger.DebugContext(ctx, "copy failed", "region", t.Region, "key", t.Object.Key, "attempt", t.Target().Attempts+1, "err", err)
+}
+
+// recordTime is how long a worker tries to record what became of its copy; a promotion waits for that. What it
+// could not record waits for the claim to run out, which takes longer.
+const recordTime = 5 * time.Second
+
+// record tries again while the journal takes no writes, as with a full disk.
+func (q *queue) record(ctx context.Context, do func() error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := do()
+		if err != nil && !errors.Is(err, journal.ErrUnavailable) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(recordTime))
+	return err
 }
 
 // delay is how long a copy waits after so many failed attempts.

@@ -15,6 +15,7 @@ func overlappedTests() []test {
 		{"NothingOfItIsFoundInARegressedRegion", overlappedRegressedUnderAWrite},
 		{"ARegionPromotedAgainIsNoStrangerToItsOwnWrites", overlappedPromotedAgain},
 		{"ARegressedRegionPromotedAgainIs", overlappedRegressedAgain},
+		{"AClaimOfTheOldActivesCopyDoesNotHideWhatItHolds", overlappedUnderAClaim},
 	}
 }
 
@@ -178,4 +179,20 @@ func overlappedRegressedAgain(s *store) {
 	}
 	s.settle(s.found("k", "yesterday"), journal.Rewrite)
 	s.same("the version", s.lookup("k").Version, v)
+}
+
+// A worker takes up the copy to the old active, and is gone. It has sent nothing, for that is read again first.
+func overlappedUnderAClaim(s *store) {
+	s.put("k", "old")
+	s.copied(replica)
+	s.overlapping("k", journal.Put, journal.Put, "a", "b")
+	epoch := s.promoted(replica).Epoch
+	s.claimOne(active)
+	winner := s.put("k", "c")
+	s = s.crashed()
+	s.settle(s.seen("k", active, "b"), journal.Adopted)
+	c := s.conflict()
+	s.loses("k", "b", active, c.Loser, winner, journal.Adopt)
+	s.ok(s.Keep(s.t.Context(), c.ID))
+	s.closed(epoch, "k", journal.InConflict)
 }
