@@ -168,7 +168,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 		"MARK_INTERVAL": "10s", "FAILOVER_HOLD_DOWN": "20s", "FAILOVER_MODE": pick(r, "auto", "auto", "manual"),
 		"REPLICATION_WORKERS": pick(r, "1", "4"),
 	}
-	for i, name := range []string{"primary", "secondary"} {
+	names := []string{"primary", "secondary"}
+	if seed%5 == 4 {
+		names = append(names, third)
+	}
+	for i, name := range names {
 		s := &site{name: name, bucket: "bucket-" + name, w: w}
 		s.traits = regiontest.Options{Buckets: []string{s.bucket}, AccessKey: "key-" + name, SmallParts: true, ForgetUploads: r.IntN(2) == 0}
 		switch seed % 8 {
@@ -181,12 +185,36 @@ func newWorld(t *testing.T, seed uint64) *world {
 		s.server.SetFaults(s.rule)
 		s.server.OnApply(s.applied)
 		s.dial = regiontest.StartPipe(t, s.server)
+		w.sites = append(w.sites, s)
+		if name == third {
+			continue
+		}
 		prefix := strings.ToUpper(name) + "_S3_"
 		w.env[prefix+"ENDPOINT"] = fmt.Sprintf("http://127.0.0.1:%d", 1+i)
 		w.env[prefix+"BUCKET"], w.env[prefix+"ACCESS_KEY"], w.env[prefix+"SECRET_KEY"] = s.bucket, "key-"+name, "secret"
-		w.sites = append(w.sites, s)
 	}
 	return w
+}
+
+// third is a region that no variable describes.
+const third = "tertiary"
+
+// configuration is that of the environment, and a third region where the world has one.
+func (w *world) configuration(journal string) (config.Config, error) {
+	cfg, err := config.Load(func(name string) (string, bool) {
+		if name == "DATABASE_URL" {
+			return journal, true
+		}
+		value, ok := w.env[name]
+		return value, ok
+	})
+	if err == nil && len(w.sites) > 2 {
+		s := w.site(third)
+		cfg.Regions = append(cfg.Regions, config.Region{
+			Name: third, Endpoint: "http://127.0.0.1:3", S3Region: "us-east-1", AccessKey: "key-" + third, SecretKey: "secret", Bucket: s.bucket, ForcePathStyle: true,
+		})
+	}
+	return cfg, err
 }
 
 func (w *world) site(name string) *site {
@@ -206,14 +234,7 @@ func (w *world) startLife(path string) error {
 	w.life = l
 	w.mu.Unlock()
 	l.client = &http.Client{Transport: &http.Transport{DialContext: l.network.connect, DisableCompression: true, MaxIdleConnsPerHost: 32}}
-	env := func(name string) (string, bool) {
-		if name == "DATABASE_URL" {
-			return path, true
-		}
-		value, ok := w.env[name]
-		return value, ok
-	}
-	cfg, err := config.Load(env)
+	cfg, err := w.configuration(path)
 	if err != nil {
 		return err
 	}
