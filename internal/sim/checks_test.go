@@ -202,7 +202,7 @@ func (w *world) restless() error {
 		return errors.New("pending:" + pending)
 	}
 	for _, r := range state.Regions {
-		if r.Pending.Keys > gone && !w.damaged.Load() { // a loser that is kept may be gone as well
+		if r.Pending.Keys > gone && !w.onlyGone() {
 			return fmt.Errorf("pending, and no key of a client's: %+v", r)
 		}
 	}
@@ -261,6 +261,22 @@ func (w *world) pendingKeys() (pending string, gone int64) {
 		}
 	}
 	return b.String(), gone
+}
+
+// onlyGone reports whether all that waits for a copy waits in vain.
+func (w *world) onlyGone() bool {
+	for _, s := range w.sites {
+		all, err := w.life.inner.Differing(w.t.Context(), w.bucket, s.name, "", "", 1000)
+		if err != nil || slices.ContainsFunc(all, func(o *journal.Object) bool { return !w.isLost(o) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// isLost is isGone of a row.
+func (w *world) isLost(o *journal.Object) bool {
+	return slices.ContainsFunc(o.Copies, func(c journal.Copy) bool { return w.isGone(c.LastError) })
 }
 
 // isGone reports whether what the index knows of a key says that nobody has it any more, which only a
@@ -346,7 +362,10 @@ func (w *world) entriesOf(key string) (list []entry) {
 // judgeRegions: all hold the same, byte for byte.
 func (w *world) judgeRegions() {
 	gone := func(held map[string]regiontest.State) map[string]regiontest.State {
-		maps.DeleteFunc(held, func(key string, _ regiontest.State) bool { return w.isGone(w.describe(key)) })
+		maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
+			o, err := w.life.inner.Lookup(w.t.Context(), w.bucket, key)
+			return err == nil && w.isLost(o)
+		})
 		return held
 	}
 	first := gone(w.sites[0].held())

@@ -37,13 +37,15 @@ const (
 
 // world is one history: regions, the gateway's lives, clients, and what is known of them.
 type world struct {
-	t     *testing.T
-	seed  uint64
-	dir   string
-	sites []*site
-	env   map[string]string
-	model *model
-	began time.Time
+	t    *testing.T
+	seed uint64
+	dir  string
+	// bucket is the name that clients see.
+	bucket string
+	sites  []*site
+	env    map[string]string
+	model  *model
+	began  time.Time
 
 	epoch          atomic.Int64
 	journalPercent atomic.Int64
@@ -208,6 +210,7 @@ func (w *world) configuration(journal string) (config.Config, error) {
 		value, ok := w.env[name]
 		return value, ok
 	})
+	w.bucket = cfg.Bucket
 	if err == nil && len(w.sites) > 2 {
 		s := w.site(third)
 		cfg.Regions = append(cfg.Regions, config.Region{
