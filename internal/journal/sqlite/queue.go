@@ -175,11 +175,17 @@ func (j *Journal) Finish(ctx context.Context, task journal.Task, etag string) (j
 		if again.IsZero() {
 			err = t.madeCurrent(task, etag)
 		} else {
+			held := o.Version
+			if reason == reasonContested && etag != o.ETag {
+				// What was found was copied, and that is not known to be any version. (The ledger of a
+				// promotion would lack the acknowledged one.)
+				held = journal.Version{}
+			}
 			// Where the copy is not pending any more, what was learnt meanwhile stands.
 			err = t.exec(`
 				UPDATE copies SET epoch = ?, sequence = ?, etag = ?, last_error = ?, next_try = ?, unverified = 0
 				WHERE bucket = ? AND key = ? AND region = ? AND state = 'pending'`,
-				o.Version.Epoch, o.Version.Sequence, etag, reason, micros(again), o.Bucket, o.Key, task.Region)
+				held.Epoch, held.Sequence, etag, reason, micros(again), o.Bucket, o.Key, task.Region)
 		}
 		if err != nil {
 			return err
