@@ -26,7 +26,7 @@ func (s *script) settle(steps []step) {
 	for _, st := range steps {
 		if st.words[0] == "world" {
 			lacks := map[string]uint64{
-				"primary ignores conditions": 2, "secondary ignores conditions": 3, "primary lacks conditions": 4, "secondary lacks conditions": 5,
+				"primary ignores conditions": 2, "secondary ignores conditions": 3, "primary lacks conditions": 12, "secondary lacks conditions": 5,
 			}
 			seed = lacks[strings.Join(st.words[1:], " ")]
 			if seed == 0 {
