@@ -39,7 +39,7 @@ const (
 
 // promises is every one.
 var promises = []string{
-	durability, convergence, freshness, listings, staleSaid, deletion, oneActive, exactLedger, doubtLedger, closedLedger, failback, losersKept, trail, refusal, integrity, quiescence,
+	durability, convergence, freshness, listings, staleSaid, deletion, oneActive, exactLedger, doubtLedger, closedLedger, failback, losersKept, trail, refusal, integrity, quiescence, judged, refusals,
 }
 
 const (
@@ -52,7 +52,7 @@ const (
 )
 
 func keys() (list []string) {
-	for i := range keysOfWorld {
+	for i := range keysOfWorld * *windows {
 		list = append(list, fmt.Sprintf("k/%d", i))
 	}
 	return list
@@ -72,7 +72,7 @@ func (c *client) run() {
 		time.Sleep(time.Duration(c.random.Int64N(int64(thinkingTime))))
 		c.w.changing <- struct{}{} // while a life begins there is nobody to ask
 		<-c.w.changing
-		c.step(pick(c.random, keys()...), n)
+		c.step(pick(c.random, keysAt(n)...), n)
 	}
 }
 
@@ -130,7 +130,10 @@ func etagOfParts(body string) string {
 
 func (c *client) put(key, body string, conditions http.Header) {
 	c.write(&write{client: c.name, key: key, value: etagOf(body), body: body}, func() answer {
-		return c.w.do(http.MethodPut, "/objects/"+key, strings.NewReader(body), int64(len(body)), conditions)
+		began := c.w.model.now()
+		a := c.w.do(http.MethodPut, "/objects/"+key, strings.NewReader(body), int64(len(body)), conditions)
+		c.checkCondition(key, conditions, began, a)
+		return a
 	})
 }
 

@@ -77,7 +77,7 @@ func (b *books) call(op, key string, mayFail bool, do func() error) error {
 const longestPause = 20 * time.Second
 
 var (
-	pausedBefore = map[string]string{"Open": pausedBeforeOpen, "Commit": pausedBeforeEnd}
+	pausedBefore = map[string]string{"Open": pausedBeforeOpen, "Commit": pausedBeforeEnd, "Settle": pausedBeforeSettle}
 	pausedAfter  = map[string]string{"Open": pausedAfterOpen, "Commit": pausedAfterEnd}
 )
 

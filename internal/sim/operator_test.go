@@ -74,7 +74,7 @@ func (o *operator) step(s *site) {
 			regiontest.Fault{Status: http.StatusNotFound, Code: "NoSuchBucket", Early: true})
 		w.note("%s answers everything with %s", s.name, lie.Code)
 		s.lie(lie)
-		time.Sleep(time.Duration(o.random.Int64N(int64(10 * time.Second))))
+		o.refusing(s, time.Duration(o.random.Int64N(int64(10*time.Second))))
 		// The boundary is not sharp: nobody can tell an absence from a bucket that is back within milliseconds.
 		s.server.SetDown(true)
 		s.lie(regiontest.Fault{})

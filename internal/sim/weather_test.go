@@ -50,7 +50,7 @@ const (
 var faultKinds = []string{
 	requestRefused, replyLost, appliedLate, latePastWrite, latePastPromotion, appliedTwice, cutInBody, slow, hung, internalError, appliedWith500,
 	slowDown, forbidden, bucketLies, errorInside200, ignoredCondition, regionDown, regionFlapping, regionRegressed, regionEmptied, listingRaces,
-	journalFailed, journalUnknown, diskFull, pausedBeforeOpen, pausedAfterOpen, pausedBeforeEnd, pausedAfterEnd, crashed,
+	journalFailed, journalUnknown, diskFull, pausedBeforeOpen, pausedAfterOpen, pausedBeforeEnd, pausedAfterEnd, pausedBeforeSettle, crashed,
 	operatorPromoted, operatorRepaired, operatorResolved,
 }
 
