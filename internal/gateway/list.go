@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/route"
 	"github.com/gnew/tandem/internal/s3op"
@@ -258,6 +259,7 @@ func (l *lister) correct(ctx context.Context, found map[string]*region.ListedObj
 		case l.isContested(o) && (belowPrefix || !l.isOlder(o, found[name])):
 			// What the active shows is what there is; a replica cannot know.
 			l.certain = l.certain && l.source.Name() == l.view.Active
+		case o.Deleted && mutant.On(mutant.ListedTombstones), !o.Deleted && mutant.On(mutant.UnlistedKeys):
 		case o.Deleted && !belowPrefix:
 			delete(found, name)
 		case o.Deleted:

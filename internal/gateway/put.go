@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" // what S3 makes the ETag of a single PUT from
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -103,7 +105,7 @@ func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, erro
 // what stands between us and the region may have sent it twice, and this is the second one's answer. etag is that
 // of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.)
 func (w *write) judged(err error, etag string) error {
-	if !w.conditional || !region.IsPrecondition(err) {
+	if !w.conditional || !region.IsPrecondition(err) || mutant.On(mutant.OwnDuplicateRefuses) {
 		return err
 	}
 	held, headErr := w.active.Head(w.ctx, w.key, nil)
@@ -126,10 +128,18 @@ func (w *write) putSmall(h http.Header, body io.Reader, size int64) (Result, err
 func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 	sum := md5.Sum(data)
 	w.brings = hex.EncodeToString(sum[:])
+	if mutant.On(mutant.IntentAfterSending) {
+		etag, err := w.active.Put(w.ctx, w.key, h, bytes.NewReader(data), int64(len(data)))
+		return w.end(written(h, etag, int64(len(data))), cmp.Or(w.open(), err))
+	}
 	if err := w.open(); err != nil {
 		return w.end(journal.Written{}, err)
 	}
 	size := int64(len(data))
+	if mutant.On(mutant.CommitBeforeAnswer) {
+		defer w.active.Put(context.WithoutCancel(w.ctx), w.key, h, bytes.NewReader(data), size)
+		return w.end(written(h, w.brings, size), nil)
+	}
 	etag, err := w.active.Put(w.ctx, w.key, h, bytes.NewReader(data), size)
 	return w.end(written(h, etag, size), w.judged(err, w.brings))
 }
@@ -157,6 +167,10 @@ func (g *Gateway) delete(ctx context.Context, key string, h http.Header) (Result
 		if err := w.admitConditions(ctx, func(c region.Conditions) bool { return c.Delete }); err != nil {
 			return w.end(journal.Written{}, err)
 		}
+	}
+	if mutant.On(mutant.IntentAfterSending) {
+		err := w.active.Delete(w.ctx, key, ifMatch)
+		return w.end(journal.Written{}, cmp.Or(w.open(), err))
 	}
 	// Without a body the first byte may be the last: the intent comes before it.
 	if err := w.open(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/route"
 	"github.com/gnew/tandem/internal/s3op"
@@ -116,7 +117,7 @@ func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, er
 
 func (r *reader) read(ctx context.Context) (*Read, error) {
 	r.mark, r.dirty = r.view.dirty.has(r.key)
-	if r.in.PreferReplica || r.dirty || r.view.regressed[r.view.Active] || !r.view.compared[r.view.Active] {
+	if r.in.PreferReplica || r.dirty || r.view.regressed[r.view.Active] && !mutant.On(mutant.RegressedActiveReads) || !r.view.compared[r.view.Active] {
 		if err := r.ask(ctx); err != nil {
 			return r.withoutIndex(ctx, err)
 		}
@@ -258,7 +259,7 @@ func (r *reader) follow(ctx context.Context) (*Read, error) {
 // another version than the plan asked for.
 func (r *reader) accept(c route.Candidate, answer *Read) (*Read, bool) {
 	etag := answer.ETag()
-	hasMoved := c.ETag != "" && etag != c.ETag
+	hasMoved := c.ETag != "" && etag != c.ETag && !(c.Region != r.view.Active && mutant.On(mutant.ReplicasAnswerUnchecked))
 	if hasMoved || slices.Contains(c.Older, etag) {
 		r.moved = r.moved || hasMoved
 		if answer.Body != nil {
@@ -481,7 +482,7 @@ func (b *resumedBody) resume() bool {
 	if err != nil || o == nil || o.Deleted || o.Contested(b.g.view.Load().Active) {
 		return false
 	}
-	if o.Copy(b.tried[0]).ETag != b.etag || o.Copy(b.tried[0]).Version != o.Version {
+	if !mutant.On(mutant.ResumedUnchecked) && (o.Copy(b.tried[0]).Version != o.Version) {
 		return false // what was being sent is no longer the acknowledged version
 	}
 	for _, name := range b.g.view.Load().names {

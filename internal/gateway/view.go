@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // view is what every request needs to know at its start; it is replaced whole, so that a
@@ -128,6 +129,9 @@ func (g *Gateway) Switch(ctx context.Context, s journal.State) error {
 	if err := g.loadDirty(ctx, next, s.Active); err != nil {
 		return err
 	}
+	if mutant.On(mutant.DirtyNotLoadedAtPromotion) {
+		next = newDirtySet()
+	}
 	g.viewing.Lock()
 	old := g.view.Load()
 	if old.Epoch >= s.Epoch {
@@ -157,6 +161,9 @@ const dirtyPage = 1000
 // LoadDirty fills the dirty set from the index. Until it has returned nil, no read
 // may be served: an older version could be answered in silence.
 func (g *Gateway) LoadDirty(ctx context.Context) error {
+	if mutant.On(mutant.DirtyNotLoadedAtStart) {
+		return nil
+	}
 	v := g.view.Load()
 	return g.loadDirty(ctx, v.dirty, v.Active)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gnew/tandem/internal/failpoint"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -98,7 +99,11 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 		}
 	})
 	w.stay = context.AfterFunc(g.stopping, func() { w.cancel(errStopping) })
-	w.keep = context.AfterFunc(v.ended, func() { w.cancel(errPromoted) })
+	w.keep = context.AfterFunc(v.ended, func() {
+		if !mutant.On(mutant.IntentEpoch) {
+			w.cancel(errPromoted)
+		}
+	})
 	return w, nil
 }
 
@@ -109,7 +114,7 @@ func (g *Gateway) begin(ctx context.Context, key string, op journal.Operation) (
 func (g *Gateway) requireSettled(ctx context.Context, key string) error {
 	v := g.view.Load()
 	mark, dirty := v.dirty.has(key)
-	if !dirty && !v.regressed[v.Active] {
+	if !dirty && !v.regressed[v.Active] || mutant.On(mutant.ConditionUnjudgeable) {
 		return nil
 	}
 	o, err := g.lookup(ctx, key)
@@ -169,7 +174,7 @@ func (w *write) open() error {
 			return err
 		}
 	}
-	if w.g.view.Load().Epoch != w.view.Epoch || !time.Now().Before(deadline) {
+	if w.g.view.Load().Epoch != w.view.Epoch && !mutant.On(mutant.IntentEpoch) || !time.Now().Before(deadline) {
 		w.abandon()
 		return journal.ErrEpoch
 	}
@@ -228,7 +233,7 @@ func (w *write) end(written journal.Written, err error) (Result, error) {
 
 func (w *write) commit(written journal.Written) (Result, error) {
 	committed, err := w.g.Journal.Commit(context.WithoutCancel(w.ctx), w.mu.id, written)
-	if err != nil {
+	if err != nil && !mutant.On(mutant.AnswerBeforeCommit) {
 		w.doubt()
 		return Result{}, unavailable(w.active.Name(), "the write could not be recorded; it may be found applied later", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 )
 
@@ -73,7 +74,7 @@ func judge(err error, at time.Time) answer {
 	switch {
 	case err == nil:
 		return answer{result: resultOK, at: at}
-	case region.IsDown(err):
+	case region.IsDown(err), mutant.On(mutant.ForbiddenIsDown):
 		return answer{result: resultFailed, err: err, at: at}
 	}
 	return answer{result: resultRefused, problem: problemOf(err, at), err: err, at: at}

@@ -1,6 +1,10 @@
 package journal
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gnew/tandem/internal/mutant"
+)
 
 // Decision is what Settle does with a key. What is said of the active is true, in DecideDemoted,
 // of the region that was read.
@@ -65,11 +69,13 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 			k.repairs = append(k.repairs, i)
 		}
 	}
-	if windowOpen {
+	if windowOpen && !mutant.On(mutant.AbsenceInDoubt) {
 		return k.decideEarly()
 	}
 	explained := len(k.clients) > 0 || k.unsettled
 	switch {
+	case seen.Found && o.Deleted && mutant.On(mutant.TombstoneAdopted):
+		return Adopted
 	case k.isAsBefore(), k.isRestored() && !k.matches():
 		return Rewrite
 	case k.matches() && len(k.clients) == 0:
@@ -82,7 +88,7 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 		return NotApplied
 	case o.Deleted:
 		return Stand
-	case deleteSeen:
+	case deleteSeen, mutant.On(mutant.PutsAbsenceDeletes):
 		return Deleted
 	case k.held.State == Pending:
 		return Rewrite // it lacks what it was to be brought to anyway

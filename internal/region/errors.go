@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -67,7 +68,7 @@ func OutcomeOf(err error) Outcome {
 // bucket, a time-out or a refusal is not an absence.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Status == http.StatusNotFound && e.Code == "NoSuchKey"
+	return ok && e.Status == http.StatusNotFound && (e.Code == "NoSuchKey" || mutant.On(mutant.BucketsAbsence))
 }
 
 // IsPrecondition reports whether a condition of the request did not hold. An
@@ -119,7 +120,9 @@ func (r *Region) answered(op string, resp *http.Response) *Error {
 // proxy's 502 or 504, may hide a write that was applied or will be.
 func outcomeOfAnswer(op string, status int, code string) Outcome {
 	switch {
-	case op == "CompleteMultipartUpload" && code == "NoSuchUpload":
+	case mutant.On(mutant.ServerErrorRefuses):
+		return Rejected
+	case op == "CompleteMultipartUpload" && code == "NoSuchUpload" && !mutant.On(mutant.OwnCompletionRefuses):
 		return Ambiguous
 	case status < 500, status == http.StatusNotImplemented, code == "SlowDown":
 		return Rejected

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -55,6 +56,9 @@ func (r *Region) do(ctx context.Context, q request) (*http.Response, error) {
 		}
 	}
 	resp, err := r.send(ctx, q)
+	if mutant.On(mutant.SentAgain) && err != nil && OutcomeOf(err) == Ambiguous {
+		resp, err = r.send(ctx, q)
+	}
 	if q.op != opCheckBucket {
 		r.observed(err)
 	}

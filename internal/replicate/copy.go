@@ -13,6 +13,7 @@ import (
 
 	"github.com/gnew/tandem/internal/failpoint"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -56,6 +57,9 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 		return "", &copyError{err: err, state: journal.Unreplicable}
 	}
 	for _, loser := range c.task.Losers {
+		if mutant.On(mutant.LoserNotKept) {
+			break
+		}
 		if err := c.keep(ctx, loser); err != nil {
 			return "", err
 		}
@@ -65,6 +69,9 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 	}
 	c.expected = c.task.Target().ETag
 	if c.o.Deleted && !c.o.Contested(c.State().Active) {
+		if mutant.On(mutant.TombstoneNotCarried) {
+			return "", nil
+		}
 		return c.remove(ctx)
 	}
 	if c.o.Contested(c.State().Active) && c.isBrought() {
@@ -85,7 +92,7 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 		}
 	}
 	src := &sourceObject{region: source, key: c.o.Key, etag: etag}
-	if c.task.Target().Attempts > 0 || len(c.task.Late) > 0 || !c.conditions.Put {
+	if (c.task.Target().Attempts > 0 || len(c.task.Late) > 0 || !c.conditions.Put) && !mutant.On(mutant.CopyUnconditional) {
 		held, err := c.look(ctx, src)
 		if err != nil || held != "" {
 			return held, err
@@ -171,6 +178,9 @@ type sourceObject struct {
 }
 
 func (s *sourceObject) condition() http.Header {
+	if mutant.On(mutant.SourceUnconditional) {
+		return http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}}
+	}
 	return http.Header{"If-Match": {s3op.QuoteETag(s.etag)}, "X-Amz-Checksum-Mode": {"ENABLED"}}
 }
 
@@ -268,7 +278,7 @@ func (c *copier) isSame(ctx context.Context, src *sourceObject, held region.Attr
 // condition is what the target must hold for a write to be applied.
 func (c *copier) condition() http.Header {
 	switch {
-	case !c.conditions.Put:
+	case !c.conditions.Put, mutant.On(mutant.CopyUnconditional), mutant.On(mutant.RepairUnconditional) && c.task.Region == c.State().Active:
 		return make(http.Header)
 	case c.expected == "":
 		return http.Header{"If-None-Match": {"*"}}
@@ -388,7 +398,7 @@ func (c *copier) remove(ctx context.Context) (string, error) {
 		return c.repairDelete(ctx, etag)
 	}
 	condition := ""
-	if c.conditions.Delete {
+	if c.conditions.Delete && !mutant.On(mutant.CopyUnconditional) {
 		condition = etag
 	}
 	err = c.target.Delete(ctx, c.o.Key, condition)

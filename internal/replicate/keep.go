@@ -9,6 +9,7 @@ import (
 
 	"github.com/gnew/tandem/internal/failpoint"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 )
 
@@ -23,6 +24,9 @@ import (
 //  3. Only then does the copier go on, and overwrites.
 func (c *copier) keep(ctx context.Context, loser journal.Conflict) error {
 	err := c.keepObject(ctx, loser)
+	if mutant.On(mutant.LoserRecordedFirst) {
+		err = nil
+	}
 	if err == nil {
 		failpoint.Hit(failpoint.AfterLoserCopied)
 		err = c.Journal.Keep(ctx, loser.ID)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 )
 
@@ -23,8 +24,11 @@ func (c *copier) repair(ctx context.Context, src *sourceObject) (string, error) 
 	if !c.conditions.Put {
 		displaces = journal.AnyETag
 	}
+	if mutant.On(mutant.RepairWithoutIntent) {
+		return c.transfer(ctx, src)
+	}
 	return c.withIntent(ctx, src.etag, displaces, func(ctx context.Context) (string, error) {
-		if !c.conditions.Put {
+		if !c.conditions.Put && !mutant.On(mutant.RepairUnconditional) {
 			if held, err := c.look(ctx, src); err != nil || held != "" {
 				return held, err
 			}
@@ -36,7 +40,9 @@ func (c *copier) repair(ctx context.Context, src *sourceObject) (string, error) 
 func (c *copier) repairDelete(ctx context.Context, etag string) (string, error) {
 	return c.withIntent(ctx, "", etag, func(ctx context.Context) (string, error) {
 		condition := etag
-		if !c.conditions.Delete {
+		if mutant.On(mutant.RepairUnconditional) {
+			condition = ""
+		} else if !c.conditions.Delete {
 			condition = ""
 			held, err := c.target.Head(ctx, c.o.Key, nil)
 			if err == nil && held.ETag() != etag {

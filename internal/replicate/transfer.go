@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -134,6 +135,9 @@ func (c *copier) sendParts(ctx context.Context, src *sourceObject, uploadID stri
 
 func (c *copier) sendPart(ctx context.Context, src *sourceObject, uploadID string, number int, offset, size int64) (string, error) {
 	h := http.Header{"If-Match": {s3op.QuoteETag(src.etag)}, "Range": {fmt.Sprintf("bytes=%d-%d", offset, offset+size-1)}}
+	if mutant.On(mutant.SourceUnconditional) {
+		h.Del("If-Match")
+	}
 	o, err := src.region.Get(ctx, src.key, h)
 	if err != nil {
 		return "", c.sourceFailed(ctx, src, err)
@@ -169,7 +173,7 @@ func (c *copier) partSizes(ctx context.Context, src *sourceObject, size int64) (
 		return nil, c.sourceFailed(ctx, src, err)
 	}
 	count := first.PartsCount()
-	if count == 0 {
+	if count == 0 || mutant.On(mutant.PartsMerged) {
 		return evenParts(size, fallbackPartBytes), nil
 	}
 	if count > maxParts {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Freshness is what an answer says of itself.
@@ -88,6 +89,8 @@ func Read(in Input) Plan {
 		return readUnknown(in)
 	case o.Contested(in.Active) && !isOldNews(in):
 		return readContested(in)
+	case o.Deleted && mutant.On(mutant.TombstoneRead):
+		return readUnknown(in)
 	case o.Deleted:
 		return Plan{Otherwise: Absent}
 	}
@@ -181,6 +184,9 @@ func staleCopies(in Input) []Candidate {
 	candidates := make([]Candidate, len(copies))
 	for i, c := range copies {
 		candidates[i] = Candidate{Region: c.Region, ETag: c.ETag, Freshness: Stale}
+		if mutant.On(mutant.StaleInSilence) {
+			candidates[i].Freshness = Current
+		}
 	}
 	return candidates
 }

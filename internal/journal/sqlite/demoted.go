@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // settleDemoted applies what was seen in a region that is not the active, or that became so
@@ -141,7 +142,9 @@ func (t *tx) pendHolding(o *journal.Object, region string, v journal.Version, se
 // it goes forward where the key has not changed since, else it is a conflict's loser.
 func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decision, landedLate bool) error {
 	v := t.draw()
-	v.Epoch = epochOf(o, seen.Region)
+	if !mutant.On(mutant.FindInNewEpoch) {
+		v.Epoch = epochOf(o, seen.Region)
+	}
 	if err := t.foundEntries(o, seen, d, v); err != nil {
 		return err
 	}

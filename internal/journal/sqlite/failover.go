@@ -10,6 +10,7 @@ import (
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Promote makes another region active. All of it is one transaction, so a crash leaves the
@@ -90,6 +91,9 @@ func (t *tx) promote(p journal.Promotion) (journal.Failover, error) {
 // endClaimsIn: what still has a claim in the region was not recorded when its worker ended, so
 // it may land.
 func (t *tx) endClaimsIn(region string, now time.Time) error {
+	if mutant.On(mutant.CopiesOutlivePromotion) {
+		return nil
+	}
 	const isClaimed = ` AND region = ?2 AND claim <> 0`
 	if err := t.exec(lateClaims+isClaimed+keepLonger, micros(now), region); err != nil {
 		return err
@@ -178,6 +182,13 @@ func counted(p journal.Promotion, old string) string {
 
 // writeLedger adds what the promotion puts at risk or leaves in doubt, and counts it.
 func (t *tx) writeLedger(p journal.Promotion, f *journal.Failover) (err error) {
+	listed, doubted := atRisk, isDoubted
+	if mutant.On(mutant.DeletesUnlisted) {
+		listed += ` AND NOT o.deleted`
+	}
+	if mutant.On(mutant.DoubtsUnlisted) {
+		doubted += ` AND 0`
+	}
 	// Its holder is one that is believed to have it, the old active if that is; else one that was
 	// brought to it and is to be verified or read again.
 	f.AtRisk, err = t.execCount(`
@@ -185,7 +196,7 @@ func (t *tx) writeLedger(p journal.Promotion, f *journal.Failover) (err error) {
 		SELECT ?3, 'at-risk', o.bucket, o.key, (SELECT h.region FROM copies h
 				WHERE h.bucket = o.bucket AND h.key = o.key AND `+isHolder+`
 				ORDER BY h.state <> 'current', h.region <> ?4 LIMIT 1),
-			o.epoch, o.sequence, o.operation, o.etag, o.size, o.updated_at`+atRisk+` ORDER BY o.bucket, o.key`,
+			o.epoch, o.sequence, o.operation, o.etag, o.size, o.updated_at`+listed+` ORDER BY o.bucket, o.key`,
 		p.Region, counted(p, f.From), f.Epoch, f.From)
 	if err != nil {
 		return err
@@ -196,7 +207,7 @@ func (t *tx) writeLedger(p journal.Promotion, f *journal.Failover) (err error) {
 	f.InDoubt, err = t.execCount(`
 		INSERT INTO ledger (failover, kind, bucket, key, region, intent, operation, at)
 		SELECT ?1, 'in-doubt', bucket, key, region, id, operation, opened_at FROM intents
-		WHERE region = ?2 AND `+isDoubted+` ORDER BY id`, f.Epoch, f.From)
+		WHERE region = ?2 AND `+doubted+` ORDER BY id`, f.Epoch, f.From)
 	f.Open = f.AtRisk + f.InDoubt
 	t.openEntries += f.Open
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Mark is what was last recorded of a region's mark.
@@ -73,9 +74,13 @@ func (t *tx) regress(bucket, region, why string) error {
 	if err := t.endClaims(bucket, region, now, math.MaxInt64); err != nil {
 		return err
 	}
+	believed := `'current', 'missing'`
+	if mutant.On(mutant.RegressedTrusted) {
+		believed = `''`
+	}
 	distrusted, err := t.execCount(`
 		UPDATE copies SET state = 'pending', pending_since = ?3, next_try = ?3, attempts = 1, last_error = ?4, unverified = 1
-		WHERE bucket = ?1 AND region = ?2 AND state IN ('current', 'missing')`, bucket, region, micros(now), "to be verified: "+why)
+		WHERE bucket = ?1 AND region = ?2 AND state IN (`+believed+`)`, bucket, region, micros(now), "to be verified: "+why)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Claim takes due copies of a region.
@@ -232,6 +233,9 @@ func (t *tx) whyNotCurrent(task journal.Task, etag string, rest time.Duration) (
 	if o.Version != task.Object.Version {
 		return now, "", nil
 	}
+	if mutant.On(mutant.UnsettledIsCurrent) {
+		return time.Time{}, "", nil
+	}
 	if o.Contested(t.state.Active) {
 		return now.Add(rest), reasonContested, nil
 	}
@@ -297,6 +301,9 @@ func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure
 }
 
 func (t *tx) addLate(task journal.Task, l journal.LateCopy) error {
+	if mutant.On(mutant.LateCopyForgotten) {
+		return nil
+	}
 	return t.exec(`INSERT INTO late_copies (bucket, key, region, expects, etag, until) VALUES (?, ?, ?, ?, ?, ?)`+keepLonger,
 		task.Object.Bucket, task.Object.Key, task.Region, l.Expects, l.ETag, micros(l.Until))
 }

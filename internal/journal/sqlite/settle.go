@@ -8,6 +8,7 @@ import (
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Settle applies what was seen in a region to a key.
@@ -25,13 +26,15 @@ func (j *Journal) Settle(ctx context.Context, seen journal.Observation) (journal
 			return err
 		}
 		isActive := seen.Region == t.state.Active
-		if isActive && o.Version != seen.Version || !allSeen(o.Intents, seen.Intents, seen.Region, isActive) || !isOpenIn(o, seen.Region) {
+		moved := isActive && o.Version != seen.Version || !allSeen(o.Intents, seen.Intents, seen.Region, isActive)
+		if moved && !mutant.On(mutant.SettledUnderWay) || !isOpenIn(o, seen.Region) {
 			return nil
 		}
 		regressed, err := t.isUnverified(seen.Bucket, seen.Region, o.Copy(seen.Region), seen.Key)
 		if err != nil {
 			return err
 		}
+		regressed = regressed && !mutant.On(mutant.RegressedImported)
 		if !isActive || o.IsReturned(seen.Region) {
 			decision, err = t.settleDemoted(o, seen, regressed)
 			return err

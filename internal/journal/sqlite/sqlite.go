@@ -26,6 +26,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 //go:embed migrations/*.sql
@@ -166,7 +167,11 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 // whatever it had open has nobody to answer for it; its requests may still be on their
 // way, which is what the doubt window is for.
 func recoverFromCrash(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	result, err := db.ExecContext(ctx, `UPDATE intents SET in_doubt = 1 WHERE in_doubt = 0`)
+	takeUp := `UPDATE intents SET in_doubt = 1 WHERE in_doubt = 0`
+	if mutant.On(mutant.DoubtForgottenAtStart) {
+		takeUp = `DELETE FROM intents WHERE in_doubt = 0`
+	}
+	result, err := db.ExecContext(ctx, takeUp)
 	if err != nil {
 		return fmt.Errorf("take up open intents: %w", err)
 	}
@@ -191,7 +196,11 @@ func takeUpClaims(ctx context.Context, db *sql.DB, now time.Time) (claims int64,
 		return 0, err
 	}
 	defer t.Rollback() // an error only where it was committed
-	if _, err = t.ExecContext(ctx, lateClaims+` AND claim <> 0`+keepLonger, micros(now)); err != nil {
+	isClaimed := ` AND claim <> 0`
+	if mutant.On(mutant.ClaimForgotten) {
+		isClaimed += ` AND claim = 0`
+	}
+	if _, err = t.ExecContext(ctx, lateClaims+isClaimed+keepLonger, micros(now)); err != nil {
 		return 0, err
 	}
 	result, err := t.ExecContext(ctx, `UPDATE copies SET claim = 0, claimed_until = 0 WHERE claim <> 0`)

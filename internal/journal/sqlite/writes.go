@@ -8,6 +8,7 @@ import (
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/mutant"
 )
 
 // Open records an intent.
@@ -15,7 +16,10 @@ func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
 	var id int64
 	var refused error
 	err := j.writer.do(ctx, func(t *tx) error {
-		if refused = t.checkEpoch(i.Epoch, i.Region); refused != nil {
+		if refused = t.checkEpoch(i.Epoch, i.Region); mutant.On(mutant.IntentEpoch) {
+			refused = nil
+		}
+		if refused != nil {
 			return nil
 		}
 		if i.Operation == journal.Repair {
@@ -23,7 +27,7 @@ func (j *Journal) Open(ctx context.Context, i journal.Intent) (int64, error) {
 			if err != nil {
 				return err
 			}
-			if o == nil || o.Version != i.Restores || o.Contested(t.state.Active) {
+			if o == nil || o.Version != i.Restores && !mutant.On(mutant.RepairOfOverwritten) || o.Contested(t.state.Active) {
 				refused = journal.ErrMovedOn
 				return nil
 			}
@@ -102,7 +106,10 @@ func (j *Journal) Commit(ctx context.Context, id int64, w journal.Written) (jour
 			refused = journal.ErrNoIntent
 			return nil
 		}
-		if refused = t.checkEpoch(i.epoch, i.region); refused != nil {
+		if refused = t.checkEpoch(i.epoch, i.region); mutant.On(mutant.CommitEpoch) {
+			refused = nil
+		}
+		if refused != nil {
 			return t.exec(`UPDATE intents SET in_doubt = 1 WHERE id = ?`, id)
 		}
 		if journal.Operation(i.operation) == journal.Repair {
@@ -121,7 +128,9 @@ func (j *Journal) Commit(ctx context.Context, id int64, w journal.Written) (jour
 // isOverlapped: the region's order of two writes is not ours to know when one began
 // before the other was committed, so a write overlaps with every other intent that is
 // there, and with the last one committed if that drew its sequence after this began.
-func (i *openIntent) isOverlapped() bool { return i.hasOther || i.isOvertaken() }
+func (i *openIntent) isOverlapped() bool {
+	return (i.hasOther || i.isOvertaken()) && !mutant.On(mutant.OverlapUnseen)
+}
 
 func (i *openIntent) isOvertaken() bool { return i.isHere() && i.version.Sequence > i.began }
 
@@ -147,6 +156,9 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 			return journal.Committed{}, err
 		}
 	}
+	if mutant.On(mutant.AuditLeftOut) {
+		return journal.Committed{Version: version, Settled: !row.unsettled}, nil
+	}
 	return journal.Committed{Version: version, Settled: !row.unsettled}, t.record(audit.Entry{
 		Action: audit.Write, Actor: clientActor, Bucket: i.bucket, Key: i.key, Version: version.String(), Region: i.region,
 		Detail: i.operation + " " + w.ETag + " " + strconv.FormatInt(w.Size, 10),
@@ -164,7 +176,7 @@ func (t *tx) commitRepair(id int64, i openIntent) (journal.Committed, error) {
 	if err != nil {
 		return journal.Committed{}, err
 	}
-	if i.isOverlapped() || i.isHere() && i.unsettled || i.version != i.restores {
+	if i.isOverlapped() || i.isHere() && i.unsettled || i.version != i.restores && !mutant.On(mutant.RepairOfOverwritten) {
 		if err := t.exec(`UPDATE intents SET in_doubt = 1, doubt_until = ? WHERE id = ?`, micros(time.Now()), id); err != nil {
 			return journal.Committed{}, err
 		}
