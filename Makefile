@@ -94,6 +94,10 @@ fuzz: ## Fuzz every parser of outside input, FUZZ_TIME each (default 5m)
 	done <<< "$$targets"; \
 	test $${#found[@]} -eq 0 || { echo "found something: $${found[*]}"; exit 1; }
 
+.PHONY: mutants
+mutants: ## Break each rule of the protocol in turn, and see that the simulation notices
+	$(GO) test -tags mutant ./internal/sim -run '^(TestMutants|TestEveryMutantIsHunted)$$' -count=1 -v -timeout 60m
+
 .PHONY: torture
 torture: ## Kill, stop, promote and fill the disk under load, TANDEM_TORTURE_ROUNDS times (default 500)
 	TANDEM_TORTURE_ROUNDS=$(TANDEM_TORTURE_ROUNDS) TANDEM_TORTURE_SEED=$(TANDEM_TORTURE_SEED) $(GO) test ./internal/e2e \

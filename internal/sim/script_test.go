@@ -28,6 +28,7 @@ var namedHistories = map[string][]string{
 	},
 	"writing 3: the answer is the body": {
 		"an_error_inside_200_is_no_success",
+		"a_completion_that_arrives_twice_is_no_refusal",
 	},
 	"writing 4: the commit checks the epoch": {
 		"a_commit_after_the_promotion_is_not_acknowledged",
@@ -67,6 +68,7 @@ var namedHistories = map[string][]string{
 	"everything that writes into the active is a write": {
 		"a_returned_write_is_not_copied_over_a_newer_one",
 		"a_repair_without_conditions_is_under_a_lease",
+		"a_repair_of_an_overwritten_version_is_refused",
 	},
 	"copying: a compare-and-swap on the target": {
 		"a_late_copy_does_not_bring_a_deleted_key_back",
@@ -99,6 +101,7 @@ var namedHistories = map[string][]string{
 	},
 	"reading: the dirty set": {
 		"a_dirty_key_is_answered_by_who_has_it",
+		"a_replicas_answer_is_what_the_row_says",
 		"a_promoted_regions_risk_is_known_after_a_restart",
 	},
 	"reading: a tombstone is a 404": {
