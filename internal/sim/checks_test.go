@@ -419,7 +419,8 @@ func (w *world) judgeLedgers() map[string]bool {
 
 // isIn reports whether an entry is the one that the write is to have.
 func (r riskyWrite) isIn(e entry) bool {
-	return e.Key == r.key && (!r.plain || e.Kind == "at-risk" && e.Version == r.version.String())
+	v, err := journal.ParseVersion(e.Version)
+	return e.Key == r.key && (!r.plain || e.Kind == "at-risk" && err == nil && v.Compare(r.version) >= 0)
 }
 
 // landedUnseen are the writes without an answer that were begun before the promotion and landed in the
