@@ -142,7 +142,21 @@ func (r *reader) readSettled(ctx context.Context) (*Read, error) {
 	}
 	answer.Freshness = route.Current
 	answer.Version = r.g.seen.get(r.key, answer.ETag())
+	if _, dirty := r.view.dirty.has(r.key); dirty && answer.Version.IsZero() {
+		answer.Freshness = r.raced(ctx, answer.ETag())
+	}
 	return answer, nil
+}
+
+// raced says what is known of an object that was read while a write of its key was under way. (A read begins; a
+// PUT is applied and its commit fails; the read shows what it brought; another region is promoted: what was
+// shown as current never was.)
+func (r *reader) raced(ctx context.Context, etag string) route.Freshness {
+	o, err := r.g.lookup(ctx, r.key)
+	if err != nil || o == nil || o.Deleted || o.Copy(r.view.Active).ETag != etag {
+		return route.Unknown
+	}
+	return route.Current
 }
 
 // withoutIndex: reads of the active go on without the index, for keys that it need
