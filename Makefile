@@ -98,6 +98,14 @@ fuzz: ## Fuzz every parser of outside input, FUZZ_TIME each (default 5m)
 mutants: ## Break each rule of the protocol in turn, and see that the simulation notices
 	$(GO) test -tags mutant ./internal/sim -run '^(TestMutants|TestEveryMutantIsHunted)$$' -count=1 -v -timeout 60m
 
+# How long `make sim` goes on, and from which seed.
+SIM_TIME ?= 10m
+SIM_START ?= 1
+
+.PHONY: sim
+sim: ## Run seeded histories of the whole gateway for SIM_TIME (default 10m), from SIM_START
+	$(GO) test ./internal/sim -run '^TestEveryPromise' -for=$(SIM_TIME) -start=$(SIM_START) -count=1 -v -timeout 12h | grep -v -E '^ *(=== |--- PASS)'
+
 .PHONY: torture
 torture: ## Kill, stop, promote and fill the disk under load, TANDEM_TORTURE_ROUNDS times (default 500)
 	TANDEM_TORTURE_ROUNDS=$(TANDEM_TORTURE_ROUNDS) TANDEM_TORTURE_SEED=$(TANDEM_TORTURE_SEED) $(GO) test ./internal/e2e \

@@ -417,3 +417,44 @@ func TestCursorThatNoListingGaveIsRefused(t *testing.T) {
 }
 
 func cursor(entry string) string { return base64.RawURLEncoding.EncodeToString([]byte(entry)) }
+
+// A key that is being written is shown as the active has it, beside those that are settled.
+func TestContestedKeyIsListedAsTheActiveHasIt(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.put("k", "acknowledged")
+	g.put("settled", "beside it")
+	g.awaitSettled("k", "settled")
+	g.A.SetFaults(onKey("PutObject", "k", regiontest.Fault{Apply: true, CutBefore: true}))
+	wantProblem(t, g.PUT("k", []byte("in doubt")), 503, "ServiceUnavailable")
+	g.A.SetFaults(nil)
+	r := g.list(url.Values{})
+	wantHeaders(t, r, "primary", r.Header.Get("X-Tandem-Freshness"), false)
+	shown := make(map[string]int64)
+	for _, o := range decode[listing](t, r).Objects {
+		shown[o.Key] = o.Size
+	}
+	if want := map[string]int64{"k": int64(len("in doubt")), "settled": int64(len("beside it"))}; !cmp.Equal(shown, want) {
+		t.Errorf("got %v, want %v", shown, want)
+	}
+}
+
+// A region's page of nothing but tombstones is no end: the next ones are read.
+func TestListingGoesOnPastTombstones(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	m := make(model)
+	for i := range 30 {
+		g.put(fmt.Sprintf("gone/%02d", i), "x")
+	}
+	m.put(g, "last", "is there")
+	g.awaitConverged()
+	g.B.SetFaults(slowDown(func(string) bool { return true }))
+	for i := range 30 {
+		g.remove(fmt.Sprintf("gone/%02d", i))
+	}
+	g.A.SetDown(true) // so that B answers, which holds them still
+	if got, want := g.entries(url.Values{"limit": {"1"}}, "secondary"), m.list("", ""); !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

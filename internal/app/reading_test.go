@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gnew/tandem/internal/region/regiontest"
 )
@@ -463,4 +464,18 @@ func TestKeyWithoutARowIsWhatTheComparedActiveSays(t *testing.T) {
 	g.A.Put(bucketA, "k", []byte("by somebody else"))
 	wantHeaders(t, g.wantObject("k", "by somebody else"), "primary", "current", false)
 	wantProblem(t, g.GET("never was"), 404, "NoSuchKey")
+}
+
+// A copy has a date of its own, so a condition on the date is not judged by a replica: the object is answered
+// whole, which is never wrong.
+func TestDateConditionIsNotJudgedByAReplica(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, options{})
+	g.put("k", "whole")
+	g.awaitSettled("k")
+	tomorrow := time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat)
+	yesterday := time.Now().Add(-24 * time.Hour).UTC().Format(http.TimeFormat)
+	for _, condition := range []edit{header("If-Modified-Since", tomorrow), header("If-Unmodified-Since", yesterday)} {
+		g.wantObject("k", "whole", query("prefer", "replica"), condition)
+	}
 }

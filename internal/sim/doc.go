@@ -7,6 +7,8 @@
 // what operators do by the seed alone. Clients write and read meanwhile, and a model keeps the set
 // of outcomes that are permitted. In the end everything heals, and every promise is checked.
 //
+// TestNamedHistories runs histories that are told, not drawn: testdata/histories, one for each rule.
+//
 //	go test ./internal/sim -seeds=100 -start=1
 //	make sim
 package sim
