@@ -80,7 +80,7 @@ func (w *world) bodyOf(etag string) string {
 
 // describe is what the index knows of a key.
 func (w *world) describe(key string) string {
-	return fmt.Sprintf("%s", w.do("GET", "/replication/"+key, nil, 0, nil).body)
+	return string(w.do("GET", "/replication/"+key, nil, 0, nil).body)
 }
 
 // expectation is what the ledger of a promotion has to have.

@@ -153,28 +153,33 @@ func (c *client) remove(key string) {
 func (c *client) write(w *write, send func() answer) {
 	c.w.model.begin(w)
 	a := send()
-	w.answer = fmt.Sprintf("%d", a.status)
-	f := unknown
+	o := c.outcome(w, a)
+	c.w.model.end(w, o)
+	c.w.note("%s", w)
+}
+
+// outcome reads what the answer to a write says of it.
+func (c *client) outcome(w *write, a answer) outcome {
+	o := outcome{fate: unknown, answer: fmt.Sprintf("%d", a.status)}
 	switch {
 	case a.err != nil:
-		w.answer = a.err.Error()
+		o.answer = a.err.Error()
 	case a.status == http.StatusCreated, a.status == http.StatusNoContent:
-		f = acknowledged
+		o.fate = acknowledged
 		var err error
-		if w.version, err = journal.ParseVersion(a.header.Get("X-Tandem-Version")); err != nil {
+		if o.version, err = journal.ParseVersion(a.header.Get("X-Tandem-Version")); err != nil {
 			c.w.violated(durability, "%s %s: acknowledged without a version: %v", c.name, w.key, a)
 		}
-		w.region = a.header.Get("X-Tandem-Region")
+		o.region = a.header.Get("X-Tandem-Region")
 	case a.status == http.StatusPreconditionFailed, a.status == http.StatusConflict, a.status == http.StatusNotImplemented,
 		a.status == http.StatusBadRequest, a.status == http.StatusNotFound, a.says("nothing was written"), a.says("NotYetReplicated"):
-		f = refused
+		o.fate = refused
 	case a.status != http.StatusServiceUnavailable:
 		c.w.violated(integrity, "%s %s: a write is answered %v", c.name, w.key, a)
 	default:
-		w.answer = fmt.Sprintf("503 %.150s", a.body)
+		o.answer = fmt.Sprintf("503 %.150s", a.body)
 	}
-	c.w.model.end(w, f)
-	c.w.note("%s", w)
+	return o
 }
 
 func (c *client) read(key, method, query string, header http.Header) {

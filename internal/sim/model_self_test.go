@@ -10,7 +10,7 @@ func TestTheModelPermitsExactlyWhatALinearizableRegisterMayShow(t *testing.T) {
 	put := func(value string, f fate) *write {
 		w := &write{key: "k", value: value}
 		m.begin(w)
-		m.end(w, f)
+		m.end(w, outcome{fate: f})
 		return w
 	}
 	want := func(what, value string, permitted bool) {

@@ -28,12 +28,17 @@ type write struct {
 	body               string
 	// began and ended are ticks; ended is 0 while it is under way.
 	began, ended int64
-	fate         fate
-	version      journal.Version
-	region       string
-	answer       string
+	outcome
 	// effective is the tick by which it had certainly taken effect, 0 while nobody knows.
 	effective int64
+}
+
+// outcome is what a client was told of its write.
+type outcome struct {
+	fate    fate
+	version journal.Version
+	region  string
+	answer  string
 }
 
 func (w *write) String() string {
@@ -76,12 +81,12 @@ func (m *model) begin(w *write) {
 	}
 }
 
-func (m *model) end(w *write, f fate) {
+func (m *model) end(w *write, o outcome) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tick++
-	w.ended, w.fate = m.tick, f
-	if f == acknowledged && (w.effective == 0 || w.effective > w.ended) {
+	w.ended, w.outcome = m.tick, o
+	if o.fate == acknowledged && (w.effective == 0 || w.effective > w.ended) {
 		w.effective = w.ended
 	}
 }

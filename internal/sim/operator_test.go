@@ -126,7 +126,7 @@ func (o *operator) resolve() {
 	o.w.count(operatorResolved)
 	o.w.note("resolve conflict %d of %s, keep %s: %v", c.ID, c.Key, keep, a)
 	if keep == "loser" {
-		o.w.model.end(w, unknown)
+		o.w.model.end(w, outcome{fate: unknown})
 	}
 }
 

@@ -344,7 +344,7 @@ func (s *script) damage(name string, args []string) string {
 		foreign := &write{client: "behind our back", key: args[1], value: etagOf(args[2]), body: args[2]}
 		w.model.begin(foreign)
 		w.site(args[0]).server.Put(w.site(args[0]).bucket, args[1], []byte(args[2]))
-		w.model.end(foreign, unknown)
+		w.model.end(foreign, outcome{fate: unknown})
 	case "remove":
 		w.damaged.Store(true)
 		w.site(args[0]).server.Remove(w.site(args[0]).bucket, args[1])
