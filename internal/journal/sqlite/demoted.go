@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -143,7 +144,7 @@ func (t *tx) pendHolding(o *journal.Object, region string, v journal.Version, se
 func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decision, landedLate bool) error {
 	v := t.draw()
 	if !mutant.On(mutant.FindInNewEpoch) {
-		v.Epoch = epochOf(o, seen.Region)
+		v.Epoch = epochOf(o, seen)
 	}
 	if err := t.foundEntries(o, seen, d, v); err != nil {
 		return err
@@ -200,17 +201,30 @@ func (t *tx) foundEntries(o *journal.Object, seen journal.Observation, d journal
 	return nil
 }
 
-// epochOf is the epoch of the region's last writes of the key that are open or unsettled.
-func epochOf(o *journal.Object, region string) (epoch int64) {
-	if o.Unsettled && o.LastRegion == region {
-		epoch = o.Version.Epoch
-	}
-	for _, i := range o.Intents {
-		if i.Region == region && i.Operation != journal.Repair {
-			epoch = max(epoch, i.Epoch)
+// epochOf is the epoch of what was seen in a region: that of the last of its writes, open or unsettled, that is
+// known to bring this, else of the last that may have: of writes that overlapped any may be there. (Writes overlap in A; B is promoted and deletes the key; A is
+// promoted again, and a PUT there has no answer; what A held all the while would take that one's epoch, and the
+// deleted object be back.)
+func epochOf(o *journal.Object, seen journal.Observation) (epoch int64) {
+	var exact, possible, last int64
+	take := func(e int64, brings string, isDelete, isOneOf bool) {
+		last = max(last, e)
+		if isOneOf || seen.Found == !isDelete && (brings == "" || brings == seen.ETag) {
+			possible = max(possible, e)
+		}
+		if seen.Found && brings == seen.ETag {
+			exact = max(exact, e)
 		}
 	}
-	return epoch
+	if o.Unsettled && o.LastRegion == seen.Region {
+		take(o.Version.Epoch, o.ETag, o.Deleted, true)
+	}
+	for _, i := range o.Intents {
+		if i.Region == seen.Region && i.Operation != journal.Repair {
+			take(i.Epoch, i.Brings, i.Operation == journal.Delete, i.IsStandIn())
+		}
+	}
+	return cmp.Or(exact, possible, last)
 }
 
 // overlap is what is not known of a key: which of the writes that overlapped in a region it
