@@ -123,9 +123,12 @@ func (k *known) isAsBefore() bool {
 	return k.hasRow && k.held.State != Current && k.seen.Found && k.seen.ETag == k.held.ETag
 }
 
-// isRestored reports whether the active was seen to hold what a repair brings.
+// isRestored reports whether the active was seen to hold what a repair brings, and no write of a client is known
+// to. (A late copy may land in a region without conditions; a write of other bytes is acknowledged there; a PUT of
+// that copy's bytes has no answer, and lands: what nobody has any more would be waited for, for ever.)
 func (k *known) isRestored() bool {
-	return k.hasRow && k.seen.Found && slices.ContainsFunc(k.repairs, func(i Intent) bool { return i.Brings == k.seen.ETag })
+	brings := func(i Intent) bool { return i.Brings == k.seen.ETag }
+	return k.hasRow && k.seen.Found && slices.ContainsFunc(k.repairs, brings) && !slices.ContainsFunc(k.clients, brings)
 }
 
 // decideEarly looks for proof that the only intent was applied, while the window
