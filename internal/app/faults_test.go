@@ -158,7 +158,7 @@ func TestFailedWritesEndAsWhatTheActiveHolds(t *testing.T) {
 // Completing a multipart upload may fail inside of a 200.
 func TestFailedCompletionsEndAsWhatTheActiveHolds(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, options{env: map[string]string{"REGION_TIMEOUT": "400ms"}}) // completing may take ten times that
+	g := newGateway(t, options{env: map[string]string{"REGION_TIMEOUT": "1s"}}) // completing may take ten times that
 	data := strings.Repeat("parts---", 1<<20) + "!"
 	late := make(chan struct{})
 	var writes []faultyWrite

@@ -57,7 +57,7 @@ func TestRefusedRequestsLeaveNothing(t *testing.T) {
 		post("field of another type", `{"dataBase64": "aGk=", "key": 5}`, 400, "MalformedJSON"),
 		post("invalid UTF-8 in the JSON", "{\"dataBase64\": \"aGk=\", \"key\": \"k\xff\"}", 400, "MalformedJSON"),
 		post("no data", `{"key": "k"}`, 400, "InvalidArgument"),
-		post("null", `null`, 400, "InvalidArgument"),
+		post("null", `null`, 400, "MalformedJSON"),
 		post("bad base64", `{"dataBase64": "a*k=", "key": "k"}`, 400, "InvalidArgument"),
 		post("base64 without padding", `{"dataBase64": "aGk", "key": "k"}`, 400, "InvalidArgument"),
 		post("base64 with stray bits", `{"dataBase64": "aGl=", "key": "k"}`, 400, "InvalidArgument"),

@@ -66,7 +66,7 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 		return Result{}, err
 	}
 	h := storedHeader(in.Header)
-	if len(conditions) > 0 {
+	if w.conditions = conditions; len(conditions) > 0 {
 		if err := w.admitConditions(ctx, func(c region.Conditions) bool { return c.Put }); err != nil {
 			return w.end(journal.Written{}, err)
 		}
@@ -103,9 +103,13 @@ func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, erro
 
 // judged is err, made ambiguous where the condition may have failed on account of the write itself:
 // what stands between us and the region may have sent it twice, and this is the second one's answer. etag is that
-// of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.)
+// of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.) Where the
+// condition does not hold by the index, for which the key was settled when it was begun, the answer is what it seems.
 func (w *write) judged(err error, etag string) error {
 	if !w.conditional || !region.IsPrecondition(err) || mutant.On(mutant.OwnDuplicateRefuses) {
+		return err
+	}
+	if o, lookupErr := w.g.lookup(w.ctx, w.key); lookupErr == nil && !holds(w.conditions, o, w.active.Name()) {
 		return err
 	}
 	held, headErr := w.active.Head(w.ctx, w.key, nil)
@@ -113,6 +117,18 @@ func (w *write) judged(err error, etag string) error {
 		return &region.Error{Region: w.active.Name(), Operation: string(w.operation), Outcome: region.Ambiguous, Err: err}
 	}
 	return err
+}
+
+// holds reports whether the conditions of a PUT hold by what the index says that the region holds.
+func holds(conditions http.Header, o *journal.Object, name string) bool {
+	held := ""
+	if o != nil && !o.Deleted {
+		held = o.Copy(name).ETag
+	}
+	if ifMatch := conditions.Get("If-Match"); ifMatch != "" {
+		return s3op.TrimETag(ifMatch) == held
+	}
+	return held == ""
 }
 
 // putSmall reads the body first, so that a client's fault costs the region nothing

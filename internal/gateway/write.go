@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -46,8 +47,9 @@ type write struct {
 	timeout time.Duration
 	// brings is the ETag that the write leaves, "" where that is not known before it is sent.
 	brings string
-	// conditional: the write depends on what the key is now.
+	// conditional: the write depends on what the key is now. conditions are those of a PUT.
 	conditional bool
+	conditions  http.Header
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc

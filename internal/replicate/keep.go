@@ -59,10 +59,6 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	case held.ETag() == loser.ETag:
 	case isDoubted:
 		return errors.New("the region is read again first: an earlier write of the key has no answer there")
-	case held.ETag() == c.o.ETag:
-		// (A region comes back empty; a copy of a key that never rests fills it; the loser that was there is to
-		// be kept: the winner's bytes would be, under its name.)
-		return &copyError{err: errors.New("the region holds the key's version, and the loser not any more"), state: journal.Missing}
 	case c.task.Regressed:
 		return &copyError{err: fmt.Errorf("the region came back with another object (ETag %s)", held.ETag()), state: journal.Missing}
 	}

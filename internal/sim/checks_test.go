@@ -470,7 +470,7 @@ func (w *world) judgeConflicts(lost map[string]bool) {
 		for _, s := range w.sites {
 			w.count(losersKept)
 			o, found := s.server.Object(s.bucket, c.KeptKey)
-			if !found && w.damaged.Load() {
+			if w.damaged.Load() && (!found || string(o.Data) != w.bodyOf(c.ETag)) {
 				continue // it was in the region that was emptied, and not yet in another
 			}
 			if body := w.bodyOf(c.ETag); !found || string(o.Data) != body {
