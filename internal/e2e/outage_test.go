@@ -197,6 +197,7 @@ func TestReadsGoOnWhileTheActiveIsDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := start(t, "REGION_TIMEOUT=1s")
+			g.waitCompared(t)
 			for _, key := range []string{"kept", "overwritten", "deleted", "deleted everywhere"} {
 				g.putText(t, key, "first")
 			}

@@ -127,11 +127,12 @@ func (a *Attacher) pass(ctx context.Context) (open int, again time.Duration) {
 		known, err := a.compare(ctx, r)
 		switch {
 		case err != nil:
-			a.Logger.WarnContext(ctx, "region cannot be compared yet", "region", r.Name(), "err", err)
-			open++
+			level := slog.LevelWarn
 			if errors.Is(err, errUnderWay) {
-				again = underWayInterval
+				level, again = slog.LevelDebug, underWayInterval // it is a moment's
 			}
+			a.Logger.Log(ctx, level, "region cannot be compared yet", "region", r.Name(), "err", err)
+			open++
 			if i == 0 {
 				return len(a.Regions), again
 			}
