@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,8 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	case held.ETag() == loser.ETag:
 	case isDoubted:
 		return errors.New("the region is read again first: an earlier write of the key has no answer there")
+	case c.isOfOurMaking(held.ETag()):
+		return &copyError{err: fmt.Errorf("a copy has taken its place in the region (ETag %s)", held.ETag()), state: journal.Missing}
 	case c.task.Regressed:
 		return &copyError{err: fmt.Errorf("the region came back with another object (ETag %s)", held.ETag()), state: journal.Missing}
 	}
@@ -84,6 +87,13 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 		return errKeptAlone
 	}
 	return nil
+}
+
+// isOfOurMaking reports whether the region is known to hold this, or a copy without an answer may have brought it.
+// (A region comes back empty, and is filled; a late copy lands on the loser: what is there would be kept under
+// the loser's name.)
+func (c *copier) isOfOurMaking(etag string) bool {
+	return etag == c.task.Target().ETag || slices.ContainsFunc(c.task.Late, func(l journal.LateCopy) bool { return l.ETag == etag })
 }
 
 // kept is the row of what an earlier try has kept, nil where none did.

@@ -107,11 +107,18 @@ func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journa
 		if i.Region != seen.Region || !i.IsStandIn() {
 			continue
 		}
-		outcome, reason := journal.IsLost, reasonGone
-		if holdsLater(o, seen, d, i.Restores) {
-			outcome, reason = journal.Superseded, reasonOverwritten
+		var err error
+		switch {
+		case holdsLater(o, seen, d, i.Restores):
+			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
+		case i.Brings == "" && o.Version.Compare(i.Restores) > 0: // a delete: there is nothing that could be lost
+			err = t.addConflict(journal.Conflict{
+				Bucket: o.Bucket, Key: o.Key, Loser: i.Restores, Winner: o.Version, Operation: journal.Delete, Deleted: true, Region: seen.Region,
+			})
+		default:
+			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
 		}
-		if err := t.closeVersion(outcome, reason, o.Bucket, o.Key, i.Restores); err != nil {
+		if err != nil {
 			return err
 		}
 	}
