@@ -496,7 +496,8 @@ func (b *resumedBody) resume() bool {
 	if err != nil || o == nil || o.Deleted || o.Contested(b.g.view.Load().Active) {
 		return false
 	}
-	if !mutant.On(mutant.ResumedUnchecked) && (o.Copy(b.tried[0]).Version != o.Version) {
+	isOther := o.Copy(b.tried[0]).ETag != b.etag || o.Copy(b.tried[0]).Version != o.Version
+	if isOther && !mutant.On(mutant.ResumedUnchecked) {
 		return false // what was being sent is no longer the acknowledged version
 	}
 	for _, name := range b.g.view.Load().names {

@@ -209,9 +209,9 @@ func (t *tx) foundEntries(o *journal.Object, seen journal.Observation, d journal
 }
 
 // epochOf is the epoch of what was seen in a region: that of the last of its writes, open or unsettled, that is
-// known to bring this, else of the last that may have: of writes that overlapped any may be there. (Writes overlap in A; B is promoted and deletes the key; A is
-// promoted again, and a PUT there has no answer; what A held all the while would take that one's epoch, and the
-// deleted object be back.)
+// known to bring this, else of the last that may have: of writes that overlapped any may be there. (Writes overlap
+// in A; B is promoted and deletes the key; A is promoted again, and a PUT there has no answer; what A held all the
+// while would take that one's epoch, and the deleted object be back.)
 func epochOf(o *journal.Object, seen journal.Observation) (epoch int64) {
 	var exact, possible, last int64
 	take := func(e int64, brings string, isDelete, isOneOf bool) {
