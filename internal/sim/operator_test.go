@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gnew/tandem/internal/region/regiontest"
@@ -138,12 +139,12 @@ type saved struct {
 
 func (s *site) mark() string {
 	o, _ := s.server.Object(s.bucket, ".tandem/region")
-	return o.ETag
+	return strings.Trim(o.ETag, `"`)
 }
 
 // damage takes a region back to what it held some time ago, or to nothing: once in a history, for of
-// what two regions have lost nobody knows anything. What was lost since the last mark alone is noticed when
-// it is read, which is no silence but a limit; so the mark has to be another.
+// what two regions have lost nobody knows anything. What was lost since the last mark that was recorded is
+// noticed when it is read alone, which is no silence but a limit; so the record has to be of another mark.
 func (o *operator) damage(s *site) {
 	w := o.w
 	if w.seed%3 != 0 || w.damaged.Load() {
@@ -153,7 +154,7 @@ func (o *operator) damage(s *site) {
 	if old == nil || o.random.IntN(3) == 0 {
 		old, kind = &saved{}, regionEmptied
 	}
-	if s.mark() == old.mark {
+	if recorded, err := w.current().inner.Mark(context.Background(), s.name); err != nil || recorded.ETag == old.mark {
 		return
 	}
 	w.note("%s: %s", s.name, kind)
