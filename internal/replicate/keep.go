@@ -14,7 +14,8 @@ import (
 	"github.com/gnew/tandem/internal/region"
 )
 
-// keep copies the loser of a conflict out of the region that is about to be overwritten.
+// keep copies the loser of a conflict out of the region that is about to be overwritten: the one that it was found
+// in, or one that still has a copy of it.
 // The order, and what a crash after each step leaves:
 //
 //  1. The loser is written under its own key into the active, as a write of its own:
@@ -33,12 +34,15 @@ func (c *copier) keep(ctx context.Context, loser journal.Conflict) error {
 		err = c.Journal.Keep(ctx, loser.ID)
 	}
 	if err == nil {
-		c.Logger.InfoContext(ctx, "conflict: the loser is kept", "conflict", loser.ID, "region", loser.Region, "version", loser.Loser)
+		c.Logger.InfoContext(ctx, "conflict: the loser is kept", "conflict", loser.ID, "region", c.task.Region, "version", loser.Loser)
 		return nil
 	}
 	failed := &copyError{err: fmt.Errorf("keep the loser of conflict %d: %w", loser.ID, err), loser: loser.ID}
 	if f, ok := errors.AsType[*copyError](err); ok {
 		failed.state = f.state
+	}
+	if failed.state == journal.Missing && c.task.Region != loser.Region {
+		return nil // the copy that it had of the loser is gone; where it was lost from is for the other to say
 	}
 	return failed
 }
@@ -49,9 +53,9 @@ var errKeptAlone = errors.New("it waits for another region to have it too")
 
 func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	active := c.State().Active
-	source, target := c.regions[loser.Region], c.regions[active]
+	source, target := c.target, c.regions[active]
 	held, err := source.Head(ctx, loser.Key, nil)
-	isDoubted := c.o.IsUnsettledIn(loser.Region)
+	isDoubted := c.o.IsUnsettledIn(c.task.Region)
 	switch {
 	case region.IsNotFound(err) && !isDoubted:
 		return &copyError{err: errors.New("the region does not hold it any more"), state: journal.Missing}
@@ -71,7 +75,7 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	switch kept, err := c.kept(ctx, loser.KeptKey, etag); {
 	case err != nil:
 		return err
-	case kept != nil && (loser.Region != active || kept.IsElsewhere(active)):
+	case kept != nil && (c.task.Region != active || kept.IsElsewhere(active)):
 		return nil
 	case kept != nil:
 		return errKeptAlone
@@ -83,7 +87,7 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	if err := k.writeKept(ctx, &sourceObject{region: source, key: loser.Key, etag: etag}); err != nil {
 		return err
 	}
-	if loser.Region == active && len(c.order) > 1 {
+	if c.task.Region == active && len(c.order) > 1 {
 		return errKeptAlone
 	}
 	return nil

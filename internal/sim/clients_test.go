@@ -76,6 +76,11 @@ func (c *client) run() {
 	}
 }
 
+// stretched is a body of a size that begins and ends with what it is of: half of another is noticed.
+func stretched(value, with string, size int) string {
+	return value + " " + strings.Repeat(with, size-2*len(value)-2) + " " + value
+}
+
 func (c *client) step(key string, n int) {
 	c.w.count(operations)
 	unique := fmt.Sprintf("%s by %s, %d", key, c.name, n)
@@ -85,9 +90,9 @@ func (c *client) step(key string, n int) {
 	case 3, 4:
 		c.put(key, key+" again "+pick(c.random, "0", "1"), nil)
 	case 5:
-		c.put(key, unique+strings.Repeat(".", largeBody-len(unique)), nil)
+		c.put(key, stretched(unique, ".", largeBody), nil)
 	case 6:
-		c.putParts(key, unique+strings.Repeat("-", partsBody-len(unique)))
+		c.putParts(key, stretched(unique, "-", partsBody))
 	case 7, 8, 9:
 		c.remove(key)
 	case 10:

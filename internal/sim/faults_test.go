@@ -8,6 +8,9 @@ import (
 	"github.com/gnew/tandem/internal/region/regiontest"
 )
 
+// stalled is how long a download may rest in its body before it is cut: short of what it is given up after.
+const stalled = 20 * time.Second
+
 // draw chooses a fault for a request.
 func (s *site) draw(r *rand.Rand, q regiontest.Request, isWrite bool, latency time.Duration) (string, regiontest.Fault) {
 	switch n := r.IntN(14); {
@@ -22,7 +25,11 @@ func (s *site) draw(r *rand.Rand, q regiontest.Request, isWrite bool, latency ti
 	case n == 4:
 		return hung, regiontest.Fault{Hang: after(time.Hour)}
 	case n == 5 && (q.Operation == "PutObject" || q.Operation == "UploadPart" || q.Operation == "GetObject"):
-		return cutInBody, regiontest.Fault{CutBodyAfter: 1 + r.Int64N(64)}
+		f := regiontest.Fault{CutBodyAfter: 1 + r.Int64N(64)}
+		if q.Operation == "GetObject" && r.IntN(2) == 0 {
+			f.CutBodyWhen = after(time.Duration(r.Int64N(int64(stalled))))
+		}
+		return cutInBody, f
 	case n == 6 && q.Operation == "CompleteMultipartUpload":
 		return errorInside200, regiontest.Fault{Status: http.StatusOK, Code: "InternalError", Apply: r.IntN(2) == 0}
 	case n <= 7 && isWrite:

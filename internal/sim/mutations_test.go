@@ -45,7 +45,7 @@ var mutations = []mutation{
 	{name: mutant.ListedTombstones, promises: []string{listings}, within: 20, history: "a_listing_is_a_read"},
 	{name: mutant.UnlistedKeys, promises: []string{listings}, within: 20, history: "a_listing_is_a_read"},
 	{name: mutant.ReplicasAnswerUnchecked, history: "a_replicas_answer_is_what_the_row_says"},
-	{name: mutant.ResumedUnchecked, unnoticed: "a download has to be cut while a later write of its key is acknowledged and copied"},
+	{name: mutant.ResumedUnchecked, history: "a_download_goes_on_only_in_its_own_version"},
 	{name: mutant.DirtyNotLoadedAtStart, promises: []string{freshness}, within: 160, windows: 1, history: "a_promoted_regions_risk_is_known_after_a_restart"},
 	{name: mutant.DirtyNotLoadedAtPromotion, promises: []string{freshness, listings}, within: 40, history: "a_dirty_key_is_answered_by_who_has_it"},
 	{name: mutant.ForbiddenIsDown, promises: []string{refusals}, within: 40, history: "nothing_is_promoted_for_a_403_or_a_skewed_clock"},

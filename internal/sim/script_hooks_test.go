@@ -140,6 +140,8 @@ func (h *hooks) parseFault(where string, words []string) *exactRule {
 			r.fault.Apply = true
 		case "unanswered": // applied, and the answer is kept until it is released
 			r.fault.Apply, r.fault.Hang = true, r.hook.released
+		case "half": // half of the answer's body; the cut waits until it is released
+			r.fault.CutBodyAfter, r.fault.CutBodyWhen = largeBody/2, r.hook.released
 		case "twice":
 			r.fault.Twice = true
 		case "inside200":

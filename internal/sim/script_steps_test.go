@@ -19,14 +19,14 @@ func isSetting(s step) bool { return s.words[0] == "world" || s.words[0] == "set
 
 // settle makes the world:
 //
-//	world [primary|secondary ignores|lacks conditions]
+//	world [primary|secondary ignores|lacks conditions] [three regions]
 //	set NAME=VALUE…      of the gateway's environment
 func (s *script) settle(steps []step) {
 	seed := uint64(plainSeed)
 	for _, st := range steps {
 		if st.words[0] == "world" {
 			lacks := map[string]uint64{
-				"primary ignores conditions": 2, "secondary ignores conditions": 3, "primary lacks conditions": 12, "secondary lacks conditions": 5,
+				"primary ignores conditions": 2, "secondary ignores conditions": 3, "primary lacks conditions": 12, "secondary lacks conditions": 5, "three regions": 9,
 			}
 			seed = lacks[strings.Join(st.words[1:], " ")]
 			if seed == 0 {
@@ -179,10 +179,10 @@ func (s *script) put(c *client, key, value string, options []string) string {
 		name, of, _ := strings.Cut(option, "=")
 		switch name {
 		case "large":
-			body = value + " " + strings.Repeat(".", largeBody)
+			body = stretched(value, ".", largeBody)
 			etag = etagOf(body)
 		case "parts":
-			body = value + " " + strings.Repeat("-", partsBody)
+			body = stretched(value, "-", partsBody)
 			etag = etagOfParts(body)
 		case "type":
 			header.Set("Content-Type", of)
@@ -254,6 +254,9 @@ func (s *script) read(c *client, operation, key string, options []string) string
 		text += " " + s.valueOf(value)
 		if method == http.MethodGet {
 			c.checkBody(key, value, a)
+		}
+		if a.err != nil {
+			text += " cut"
 		}
 	}
 	s.w.note("%s reads %s%s: %s", c.name, key, query, text)

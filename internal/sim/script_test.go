@@ -114,6 +114,9 @@ var namedHistories = map[string][]string{
 	"reading: a replica answers only when": {
 		"a_replica_answers_only_for_an_active_that_failed",
 	},
+	"reading: a download goes on only in its own version": {
+		"a_download_goes_on_only_in_its_own_version",
+	},
 	"comparing: an absence is not carried over": {
 		"an_absence_is_not_carried_to_another_region",
 	},
@@ -159,6 +162,7 @@ var namedHistories = map[string][]string{
 	},
 	"losers are kept": {
 		"a_loser_is_kept_before_it_is_overwritten",
+		"a_loser_is_kept_from_whoever_still_has_it",
 		"nobody_touches_tandems_own_objects",
 		"a_write_waits_until_the_loser_under_it_is_kept",
 	},

@@ -24,6 +24,7 @@ func conflictTests() []test {
 		{"ResolveNeedsAKeptLoser", resolveNeedsAKeptLoser},
 		{"ALoserThatCannotBeKeptStaysWithTheReason", loserCannotBeKept},
 		{"ALoserThatIsGoneIsLost", loserIsGone},
+		{"ALoserThatIsGoneIsKeptFromWhoeverHasACopy", loserIsCopied},
 		{"ALoserInWhosePlaceTheRegionHoldsTheKeysVersionIsGone", loserReplaced},
 		{"ConflictsArePaged", conflictPages},
 		{"ConflictsSurviveACrash", conflictsSurviveACrash},
@@ -259,6 +260,26 @@ func loserCannotBeKept(s *store) {
 	s.same("its error, once it is kept", s.conflict().LastError, "")
 	s.fail(s.claimOne(active), journal.Failure{Reason: "late", Loser: c.ID})
 	s.same("its error still", s.conflict().LastError, "")
+}
+
+// The write is at risk in the region that took it, for third is down, which has it too.
+func loserIsCopied(s *store) {
+	s.attach(third)
+	s.put("k", "a")
+	s.finish(s.claimOne(third), "a", journal.Current)
+	s.promoted(replica, third)
+	s.put("k", "b")
+	c := s.conflict()
+	s.same("where it was lost", c.Region, active)
+	atThird := s.claimOne(third)
+	s.same("the losers where a copy is", atThird.Losers, []journal.Conflict{c})
+	s.fail(s.claimOne(active), journal.Failure{Reason: "it is gone", State: journal.Missing, Loser: c.ID, NextTry: s.now.Add(long)})
+	c.Region = third
+	s.same("the conflict", s.conflict(), c)
+	s.closed(2, "k", "")
+	s.fail(atThird, journal.Failure{Reason: "it is gone here too", State: journal.Missing, Loser: c.ID, NextTry: s.now.Add(long)})
+	s.same("conflicts", s.conflicts(true), []journal.Conflict{})
+	s.closed(2, "k", journal.IsLost)
 }
 
 func loserIsGone(s *store) {

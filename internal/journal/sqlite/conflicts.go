@@ -98,10 +98,7 @@ func (t *tx) overwrittenUnkept(bucket, key, region string) error {
 
 // goneUnkept: losers that were to be kept are gone, nobody knows how.
 func (t *tx) goneUnkept(bucket, key, region string) error {
-	if t.losers == 0 {
-		return nil
-	}
-	return t.dropLosers(journal.IsLost, "the region was found to hold something else, and it was not kept",
+	return t.loseUnkept("the region was found to hold something else, and it was not kept",
 		`bucket = ?1 AND key = ?2 AND region = ?3`, bucket, key, region)
 }
 
@@ -129,13 +126,41 @@ func (t *tx) dropLosers(outcome journal.Outcome, reason, condition string, args 
 	return nil
 }
 
-// losersIn are the losers of a key that a region holds and that are not kept yet.
+// losersIn are the losers of a key that a region holds, or still holds a copy of, and that are not kept yet.
 func (t *tx) losersIn(bucket, key, region string) ([]journal.Conflict, error) {
 	if t.losers == 0 {
 		return nil, nil
 	}
 	return collect(context.Background(), t, scanConflict, `SELECT `+conflictColumns+`
-		FROM conflicts INDEXED BY conflicts_found WHERE bucket = ? AND key = ? AND region = ? AND state = 'found' ORDER BY id`, bucket, key, region)
+		FROM conflicts INDEXED BY conflicts_found WHERE bucket = ?1 AND key = ?2 AND state = 'found' AND (region = ?3 OR EXISTS (SELECT 1 `+loserIsIn+`
+			AND c.region = ?3)) ORDER BY id`, bucket, key, region)
+}
+
+// loserIsIn are the copies of a conflict's loser.
+const loserIsIn = `FROM copies c WHERE c.bucket = conflicts.bucket AND c.key = conflicts.key
+	AND c.epoch = conflicts.epoch AND c.sequence = conflicts.sequence AND c.etag = conflicts.etag AND c.state <> 'missing'`
+
+// loseUnkept: a region does not hold the losers for which the condition is true. Where another has a copy left it is
+// that one that they are kept from; else they are lost, on the record.
+func (t *tx) loseUnkept(reason, condition string, args ...any) error {
+	if t.losers == 0 {
+		return nil
+	}
+	gone, err := collect(context.Background(), t, scanConflict, `SELECT `+conflictColumns+` FROM conflicts WHERE state = 'found' AND `+condition, args...)
+	if err != nil {
+		return err
+	}
+	for _, c := range gone {
+		err = t.exec(`UPDATE copies SET epoch = 0, sequence = 0 WHERE bucket = ? AND key = ? AND region = ? AND epoch = ? AND sequence = ?`,
+			c.Bucket, c.Key, c.Region, c.Loser.Epoch, c.Loser.Sequence)
+		if err == nil {
+			err = t.exec(`UPDATE conflicts SET region = (SELECT c.region `+loserIsIn+`) WHERE id = ? AND EXISTS (SELECT 1 `+loserIsIn+`)`, c.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return t.dropLosers(journal.IsLost, reason, condition, args...)
 }
 
 // KeptKey is where a conflict's loser is kept.
@@ -173,14 +198,14 @@ func (j *Journal) Keep(ctx context.Context, id int64) error {
 
 // keepFailed records why a loser could not be kept. Of one that is gone there is nothing
 // more to hope for.
-func (t *tx) keepFailed(f journal.Failure) error {
+func (t *tx) keepFailed(region string, f journal.Failure) error {
 	if f.Loser == 0 {
 		return nil
 	}
 	if f.State != journal.Missing {
 		return t.exec(`UPDATE conflicts SET last_error = ? WHERE id = ? AND state = 'found'`, f.Reason, f.Loser)
 	}
-	return t.dropLosers(journal.IsLost, f.Reason, `id = ?1`, f.Loser)
+	return t.loseUnkept(f.Reason, `id = ?1 AND region = ?2`, f.Loser, region)
 }
 
 // Conflicts reads a part of the list.

@@ -45,7 +45,7 @@ func (t *tx) detachRegion(bucket, region, actor, reason string) error {
 	if err := t.loseEntries(bucket, region); err != nil {
 		return err
 	}
-	if err := t.dropLosers(journal.IsLost, "region "+region+" was taken out", `bucket = ?1 AND region = ?2`, bucket, region); err != nil {
+	if err := t.loseUnkept("region "+region+" was taken out", `bucket = ?1 AND region = ?2`, bucket, region); err != nil {
 		return err
 	}
 	for _, query := range []string{

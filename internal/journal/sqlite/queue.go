@@ -290,7 +290,7 @@ func (j *Journal) Fail(ctx context.Context, task journal.Task, f journal.Failure
 				return err
 			}
 		}
-		if err := t.keepFailed(f); err != nil {
+		if err := t.keepFailed(task.Region, f); err != nil {
 			return err
 		}
 		if f.Loser != 0 {

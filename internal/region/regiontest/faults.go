@@ -26,6 +26,9 @@ type Fault struct {
 	// is before its first byte. It is the request's body where the request has
 	// one (a shorter one is read whole, then cut), else that of the answer.
 	CutBodyAfter int64
+	// CutBodyWhen has the cut of an answer's body wait until it is closed: the
+	// bytes before it are sent at once.
+	CutBodyWhen <-chan struct{}
 	// Hang keeps the answer back until it is closed; then the rest of the
 	// fault happens. If the client leaves first, nothing more happens.
 	Hang <-chan struct{}

@@ -106,6 +106,9 @@ func (c *call) send(rep *reply) {
 		}
 	}
 	err := rc.Flush()
+	if cutting && c.hang(c.fault.CutBodyWhen) {
+		return
+	}
 	if cutting || (err != nil && !errors.Is(err, http.ErrNotSupported)) {
 		c.cut()
 	}
