@@ -194,7 +194,8 @@ func (w *world) restless() error {
 	}
 	for _, r := range state.Regions {
 		if r.Health != "up" || r.Regressed || !r.Compared {
-			return fmt.Errorf("%+v", r)
+			pending, _ := w.pendingKeys()
+			return fmt.Errorf("%+v: %s", r, pending)
 		}
 	}
 	pending, gone := w.pendingKeys()

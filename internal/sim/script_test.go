@@ -137,6 +137,7 @@ var namedHistories = map[string][]string{
 		"a_find_supersedes_what_it_overwrote_in_its_own_region",
 		"a_delete_that_a_later_write_never_saw_is_a_conflict",
 		"what_nobody_holds_any_more_is_lost_on_the_record",
+		"what_a_copy_was_put_in_place_of_is_lost_on_the_record",
 	},
 	"failing over: what is found in a demoted region": {
 		"a_find_goes_forward_where_the_key_has_not_changed",
