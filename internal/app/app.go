@@ -86,6 +86,7 @@ type App struct {
 	gateway    *gateway.Gateway
 	replicator *replicate.Replicator
 	settler    *settle.Settler
+	uploads    *settle.Settler
 	attacher   *reconcile.Attacher
 	health     *health.Monitor
 	marks      *mark.Keeper
@@ -170,7 +171,7 @@ func (a *App) leaveOutDetached(ctx context.Context) error {
 func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 	for _, c := range a.cfg.Regions {
 		rc := region.Config{
-			Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+			Name: c.Name, Endpoint: c.Endpoint, PublicEndpoint: c.PublicEndpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 			ForcePathStyle: c.ForcePathStyle, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
 		}
 		if a.opt.Transport != nil {
@@ -232,21 +233,27 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: state,
 		AllowStaleReads: a.cfg.StaleReads == config.StaleReadsServe, MaxObjectBytes: a.cfg.MaxObjectBytes,
 		AnswerTimeout: 2 * a.cfg.RegionTimeout, DoubtWindow: a.cfg.DoubtWindow, PartBytes: a.opt.PartBytes, SpoolDir: spoolDir,
-		AdmitWrite: guard.Check,
-		Committed:  func() { a.replicator.Wake() },
-		Unsettled:  func(string) { a.settler.Wake() },
-		Logger:     a.opt.Logger, Metrics: gateway.NewMetrics(registry),
+		AdmitWrite:     guard.Check,
+		Committed:      func() { a.replicator.Wake() },
+		Unsettled:      func(string) { a.settler.Wake() },
+		Signed:         func() { a.uploads.Wake() },
+		PresignExpires: a.cfg.PresignExpires, PresignGrace: a.cfg.PresignGrace,
+		Logger: a.opt.Logger, Metrics: gateway.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
 	}
-	a.settler, err = settle.New(settle.Config{
+	settling := settle.Config{
 		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
 		Check:    func(ctx context.Context, name string) error { return a.marks.Check(ctx, name) },
 		Distrust: a.gateway.Distrust,
 		Settled:  func() { a.replicator.Wake() }, Logger: a.opt.Logger, Metrics: settle.NewMetrics(registry),
-	})
-	if err != nil {
+	}
+	if a.settler, err = settle.New(settling); err != nil {
+		return err
+	}
+	settling.Keys, settling.MinInterval, settling.MaxInterval = a.journal.Presigned, minUploadLook, maxUploadLook
+	if a.uploads, err = settle.New(settling); err != nil {
 		return err
 	}
 	a.replicator, err = replicate.New(replicate.Config{
@@ -269,6 +276,12 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 	}
 	return nil
 }
+
+// How often a key that is open to a presigned URL is looked at: soon after that was signed, and later less often.
+const (
+	minUploadLook = time.Second
+	maxUploadLook = 30 * time.Second
+)
 
 func activeFirst(regions []*region.Region, active string) []*region.Region {
 	ordered := slices.Clone(regions)
@@ -341,7 +354,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	isServing = true
 	runs := []func(context.Context) error{
-		a.gateway.Run, a.settler.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run,
+		a.gateway.Run, a.settler.Run, a.uploads.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run,
 	}
 	failed := make(chan struct{}, len(runs))
 	for _, run := range runs {

@@ -81,6 +81,7 @@ func (a *App) regionChanged(s health.Status) {
 	if s.State == health.Up {
 		a.replicator.Returned()
 		a.settler.Returned()
+		a.uploads.Returned()
 	}
 	a.failover.Wake()
 }
@@ -89,6 +90,7 @@ func (a *App) regionChanged(s health.Status) {
 func (a *App) promoted(journal.Failover) {
 	a.replicator.Wake()
 	a.settler.Returned()
+	a.uploads.Returned()
 	if _, err := a.notary.Sign(context.Background()); err != nil {
 		a.opt.Logger.Warn("no audit checkpoint of the promotion", "err", err)
 	}

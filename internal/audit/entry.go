@@ -14,6 +14,8 @@ const (
 	Write Action = "write"
 	// Adopt: the active was found to hold what no intent explains, and it counts now.
 	Adopt Action = "adopt"
+	// Sign: a presigned URL was given out.
+	Sign Action = "sign"
 	// Repair: an acknowledged version was written back into the active.
 	Repair Action = "repair"
 	// Promote: a region became the active, in a new epoch.

@@ -44,6 +44,7 @@ type Config struct {
 	MarkInterval     time.Duration // MARK_INTERVAL: between two marks of a region, and two audit checkpoints
 
 	PresignExpires time.Duration // PRESIGN_EXPIRES: whole seconds, 1 s to 7 days
+	PresignGrace   time.Duration // PRESIGN_GRACE
 
 	AdminToken string  `json:"-"` // ADMIN_TOKEN: opens everything; empty means none, which only a loopback listener may have
 	APITokens  []Token // API_TOKENS: open objects and replication states; names and secrets are unique
@@ -76,6 +77,9 @@ type Region struct {
 	// Endpoint is scheme://host[:port] in lower case, and empty for the AWS region
 	// named S3Region, whose endpoint the SDK knows.
 	Endpoint string
+
+	// PublicEndpoint is what presigned URLs name, of the same form; empty where that is Endpoint.
+	PublicEndpoint string
 
 	S3Region string // the region name that requests are signed for; never empty
 

@@ -57,6 +57,22 @@ func serverEndpoint(u *url.URL) (string, error) {
 	return server.String(), nil
 }
 
+// publicEndpoint accepts an endpoint that is a server's.
+func publicEndpoint() kind[string] {
+	of := endpoint()
+	return kind[string]{
+		allowed:     "http://host[:port] or https://host[:port] without a path, user or parameters",
+		credentials: true,
+		parse: func(text string) (string, error) {
+			parsed, err := of.parse(text)
+			if err == nil && strings.HasPrefix(parsed, folderScheme) {
+				err = errors.New("is a folder, which no client can reach")
+			}
+			return parsed, err
+		},
+	}
+}
+
 func folderEndpoint(u *url.URL) (string, error) {
 	dir := path.Clean(u.Path)
 	if u.Host != "" || !path.IsAbs(dir) || dir == "/" || strings.ContainsRune(dir, 0) {

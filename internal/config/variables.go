@@ -85,6 +85,8 @@ func regionVariables(i int, region string) []variable {
 		text("ENDPOINT", "", endpoint(), func(r *Region) *string { return &r.Endpoint },
 			"Where the "+region+" region is. Not set, or "+awsEndpoint+": the AWS region that "+regionPrefix(region)+
 				"REGION names. A region with none of its variables set does not exist; with none of any region set, all are embedded, in DATA_DIR/regions."),
+		text("PUBLIC_ENDPOINT", "", publicEndpoint(), func(r *Region) *string { return &r.PublicEndpoint },
+			"The endpoint that presigned URLs name, for clients that cannot reach "+regionPrefix(region)+"ENDPOINT."),
 		text("REGION", "", plainName(), func(r *Region) *string { return &r.S3Region },
 			"The name that requests are signed for. With an endpoint other than AWS's it may be left out, and is "+defaultS3Region+"."),
 		text("ACCESS_KEY", "", secret(1), func(r *Region) *string { return &r.AccessKey },
@@ -125,6 +127,8 @@ func controlVariables() []variable {
 			"How often each region's mark, by which one that comes back older is recognised, is rewritten, and the head of the audit chain signed."),
 		row("PRESIGN_EXPIRES", "900", seconds(1, 7*24*60*60), func(c *Config) *time.Duration { return &c.PresignExpires },
 			"How long a presigned URL is good for where the request does not say."),
+		row("PRESIGN_GRACE", "1h", duration(time.Second, 24*time.Hour), func(c *Config) *time.Duration { return &c.PresignGrace },
+			"How long an upload by a presigned URL may go on after that has expired. The key is watched until then."),
 		row("STALE_READS", "refuse", choice(option[StaleReads]{"refuse", StaleReadsRefuse}, option[StaleReads]{"serve", StaleReadsServe}),
 			func(c *Config) *StaleReads { return &c.StaleReads },
 			"What to do when only an older version of an object can be had: answer 503, or serve it with a header that says so."),

@@ -58,6 +58,10 @@ type Config struct {
 	AnswerTimeout time.Duration
 	// DoubtWindow is how long after that deadline a write may still land. Default 16 min.
 	DoubtWindow time.Duration
+	// PresignExpires is how long a presigned URL is good for where the request does not say. Default 15 min.
+	PresignExpires time.Duration
+	// PresignGrace is how long an upload by a presigned URL may go on after that has expired. Default 1 h.
+	PresignGrace time.Duration
 	// PartBytes is the size of the first parts of an upload, and of a part in memory. Default
 	// 8 MiB; S3 takes no part below 5 MiB but the last.
 	PartBytes int64
@@ -69,6 +73,8 @@ type Config struct {
 	Committed func()
 	// Unsettled is told of a key that Settle is to close; it must not block. Default: nobody.
 	Unsettled func(key string)
+	// Signed is told that a presigned PUT is open; it must not block. Default: nobody.
+	Signed func()
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.
@@ -106,6 +112,8 @@ func New(cfg Config) (*Gateway, error) {
 	cfg.MaxObjectBytes = cmp.Or(cfg.MaxObjectBytes, 5<<40)
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, time.Minute)
 	cfg.DoubtWindow = cmp.Or(cfg.DoubtWindow, 16*time.Minute)
+	cfg.PresignExpires = cmp.Or(cfg.PresignExpires, 15*time.Minute)
+	cfg.PresignGrace = cmp.Or(cfg.PresignGrace, time.Hour)
 	cfg.PartBytes = cmp.Or(cfg.PartBytes, firstPartBytes)
 	if cfg.AdmitWrite == nil {
 		cfg.AdmitWrite = func() error { return nil }
@@ -115,6 +123,9 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	if cfg.Unsettled == nil {
 		cfg.Unsettled = func(string) {}
+	}
+	if cfg.Signed == nil {
+		cfg.Signed = func() {}
 	}
 	g := &Gateway{
 		Config: cfg, regions: make(map[string]*region.Region), seen: newVersionCache(),

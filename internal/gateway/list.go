@@ -240,7 +240,7 @@ func (l *lister) isAcknowledged(o *journal.Object) bool {
 // isContested reports whether only the active can say what the key is. Where that is not known
 // to hold the acknowledged version, what it lists may be older.
 func (l *lister) isContested(o *journal.Object) bool {
-	return o.Contested(l.view.Active) && !o.IsBehind(l.view.Active)
+	return (o.Contested(l.view.Active) || o.IsOpenToURLs(l.view.Active)) && !o.IsBehind(l.view.Active)
 }
 
 // isOlder reports whether the active lists what is known to be older than the key's acknowledged

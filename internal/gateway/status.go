@@ -46,11 +46,24 @@ type RegionStatus struct {
 	// Regressed: it came back older than it was, and is being verified.
 	Regressed bool
 	Lag       journal.Lag
+	OpenURLs  journal.OpenURLs
+}
+
+// SignedURL is a presigned PUT that may yet bring something.
+type SignedURL = journal.SignedURL
+
+// SignedURLs lists, in the order of their ids, up to limit of them with after < ID.
+func (g *Gateway) SignedURLs(ctx context.Context, after int64, limit int) ([]SignedURL, error) {
+	return g.Journal.SignedURLs(ctx, g.Bucket, after, limit)
 }
 
 // RegionStatuses are in the configured order.
 func (g *Gateway) RegionStatuses(ctx context.Context) ([]RegionStatus, error) {
 	v := g.view.Load()
+	open, err := g.Journal.OpenURLs(ctx, g.Bucket)
+	if err != nil {
+		return nil, err
+	}
 	statuses := make([]RegionStatus, len(v.names))
 	for i, name := range v.names {
 		lag, err := g.Journal.Lag(ctx, g.Bucket, name)
@@ -60,7 +73,7 @@ func (g *Gateway) RegionStatuses(ctx context.Context) ([]RegionStatus, error) {
 		r := g.regions[name]
 		statuses[i] = RegionStatus{
 			Name: name, Endpoint: r.Endpoint(), Bucket: r.Bucket(), IsActive: name == v.Active, Compared: v.compared[name],
-			Regressed: v.regressed[name], Lag: lag,
+			Regressed: v.regressed[name], Lag: lag, OpenURLs: open[name],
 		}
 	}
 	return statuses, nil

@@ -128,7 +128,12 @@ func (g *Gateway) requireSettled(ctx context.Context, key string) error {
 		v.dirty.clear(key, mark)
 		return nil
 	}
-	if slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.InDoubt && i.Region == active }) {
+	if o.IsOpenToURLs(active) && !mutant.On(mutant.LockUnderURL) {
+		return unavailable(active, "a presigned URL for the key is open there, so a condition on it cannot be judged until that is over", nil)
+	}
+	if slices.ContainsFunc(o.Intents, func(i journal.Intent) bool {
+		return i.InDoubt && i.Region == active && i.Operation != journal.PresignedPut
+	}) {
 		return unavailable(active, "an earlier write of the key has no answer and may yet be applied, so a condition on it cannot be judged", nil)
 	}
 	if o.Version.IsZero() || o.Copy(active).State == journal.Current {

@@ -49,11 +49,17 @@ const (
 //     either. (A write is acknowledged and not copied; the replica is promoted; a PUT
 //     times out there: the old object would be adopted over the acknowledged one, or
 //     over the tombstone.)
+//   - A delete begun in an epoch before the row's version says nothing of that, as long as the active was not
+//     brought to it. (A delete overlaps with a PUT in A; B is promoted and acknowledges a write; A is promoted
+//     again, and a PUT there has no answer: the acknowledged write would be deleted by what is older.)
+//   - An upload by a presigned URL may land whenever the URL is open: what is found, and nothing else
+//     explains, is one. Where a repair may have landed, it explains nothing. (A repair hangs; the key is
+//     deleted; the repair lands under an ETag of the region's own: the deleted object would be adopted.)
 func Decide(o *Object, seen Observation, compared bool) Decision {
 	k := known{Object: o, seen: seen, held: o.Copy(seen.Region), hasRow: !o.Version.IsZero(), compared: compared}
 	k.unsettled = o.Unsettled && o.LastRegion == seen.Region
-	deleteSeen := k.unsettled && o.DeleteSeen
-	windowOpen := false
+	k.deleteSeen = k.unsettled && o.DeleteSeen
+	windowOpen, isURLOpen := false, false
 	for _, i := range o.Intents {
 		if i.Region != seen.Region {
 			continue
@@ -61,10 +67,15 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 		if !i.InDoubt {
 			return Wait
 		}
+		if i.Operation == PresignedPut {
+			k.signed, isURLOpen = true, isURLOpen || i.IsURLOpen(seen.ReadAt)
+			continue
+		}
 		windowOpen = windowOpen || seen.ReadAt.Before(i.DoubtUntil)
 		if i.isClients() {
 			k.clients = append(k.clients, i)
-			deleteSeen = deleteSeen || i.Operation == Delete
+			isOlder := i.Epoch < o.Version.Epoch && k.held.State != Current
+			k.deleteSeen = k.deleteSeen || i.Operation == Delete && !isOlder
 		} else {
 			k.repairs = append(k.repairs, i)
 		}
@@ -72,13 +83,25 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 	if windowOpen && !mutant.On(mutant.AbsenceInDoubt) {
 		return k.decideEarly()
 	}
-	explained := len(k.clients) > 0 || k.unsettled
+	d := k.decide()
+	isOnlyURL := k.signed && len(k.clients)+len(k.repairs) == 0 && !k.unsettled
+	if isOnlyURL && isURLOpen && d != Adopted {
+		return Wait // no news of it
+	}
+	return d
+}
+
+// decide is Decide where no window is open but those of presigned URLs.
+func (k *known) decide() Decision {
+	o, seen := k.Object, k.seen
+	isByURL := k.signed && len(k.repairs) == 0
+	explained := len(k.clients) > 0 || k.unsettled || isByURL
 	switch {
 	case seen.Found && o.Deleted && mutant.On(mutant.TombstoneAdopted):
 		return Adopted
 	case k.isAsBefore(), k.isRestored() && !k.matches():
 		return Rewrite
-	case k.matches() && len(k.clients) == 0:
+	case k.matches() && len(k.clients) == 0 && !(isByURL && seen.ContentType != o.ContentType):
 		return Stand
 	case seen.Found && !explained && (o.Deleted || k.hasRow && len(k.repairs) > 0 && k.held.State != Current):
 		return Rewrite // what a repair brought, it may be under an ETag of the region's own
@@ -88,7 +111,7 @@ func Decide(o *Object, seen Observation, compared bool) Decision {
 		return NotApplied
 	case o.Deleted:
 		return Stand
-	case deleteSeen, mutant.On(mutant.PutsAbsenceDeletes):
+	case k.deleteSeen, mutant.On(mutant.PutsAbsenceDeletes):
 		return Deleted
 	case k.held.State == Pending:
 		return Rewrite // it lacks what it was to be brought to anyway
@@ -103,7 +126,9 @@ type known struct {
 	held             Copy // what the active was last known to hold
 	hasRow, compared bool
 	unsettled        bool // in the active
+	deleteSeen       bool
 	clients, repairs []Intent
+	signed           bool // an upload by a presigned URL may have landed
 }
 
 // matches reports whether the active was seen to hold the row's version, under the
@@ -139,7 +164,7 @@ func (k *known) isRestored() bool {
 // answered; the first is closed by what the second brought; the key is deleted; the first
 // lands: the deleted object is back.)
 func (k *known) decideEarly() Decision {
-	if len(k.clients) != 1 || len(k.repairs) > 0 || k.unsettled {
+	if len(k.clients) != 1 || len(k.repairs) > 0 || k.unsettled || k.signed {
 		return Wait
 	}
 	if isKnown := k.held.State == Current || !k.hasRow && k.compared; !isKnown {

@@ -24,7 +24,7 @@ const (
 )
 
 func intent(op journal.Operation, when at) journal.Intent {
-	i := journal.Intent{Operation: op, Region: here, InDoubt: when != underWay, DoubtUntil: readAt.Add(time.Minute)}
+	i := journal.Intent{Operation: op, Region: here, Epoch: 1, InDoubt: when != underWay, DoubtUntil: readAt.Add(time.Minute)}
 	if when == over {
 		i.DoubtUntil = readAt
 	}
@@ -57,6 +57,13 @@ func behind(o journal.Object, state journal.CopyState, holds string) journal.Obj
 	return o
 }
 
+// later is the same with a version of an epoch after that of its intents.
+func later(o journal.Object) journal.Object {
+	o.Version.Epoch++
+	o.Copies[0].Version = o.Version
+	return o
+}
+
 func unsettled(o journal.Object, deleteSeen bool) journal.Object {
 	o.Unsettled, o.DeleteSeen = true, deleteSeen
 	return o
@@ -70,8 +77,13 @@ func found(etag string) journal.Observation {
 
 func absent() journal.Observation { return journal.Observation{Region: here, ReadAt: readAt} }
 
+func typed(o journal.Observation, contentType string) journal.Observation {
+	o.ContentType = contentType
+	return o
+}
+
 func TestDecide(t *testing.T) {
-	const put, complete, del = journal.Put, journal.Complete, journal.Delete
+	const put, complete, del, url = journal.Put, journal.Complete, journal.Delete, journal.PresignedPut
 	tests := []struct {
 		history string
 		object  journal.Object
@@ -106,6 +118,29 @@ func TestDecide(t *testing.T) {
 		{"two puts time out, one window is over", row("a", intent(put, within), intent(put, over)), found("b"), journal.Wait},
 		{"a put and a repair time out", row("a", intent(put, within), repair("a", within)), found("b"), journal.Wait},
 		{"writes overlapped, and a put times out", unsettled(row("a", intent(put, within)), false), found("b"), journal.Wait},
+
+		// An upload by a presigned URL may land whenever the URL is open.
+		{"a URL is open, nothing came", row("a", intent(url, within)), found("a"), journal.Wait},
+		{"a URL is open, an upload came", row("a", intent(url, within)), found("b"), journal.Adopted},
+		{"a URL is open, the same bytes came with another type", row("a", intent(url, within)), typed(found("a"), "text/html"), journal.Adopted},
+		{"a URL is open, the object is gone", row("a", intent(url, within)), absent(), journal.Wait},
+		{"a URL of a new key is open, nothing came", none(intent(url, within)), absent(), journal.Wait},
+		{"a URL of a new key is open, an upload came", none(intent(url, within)), found("b"), journal.Adopted},
+		{"a URL of a deleted key is open, nothing came", row("", intent(url, within)), absent(), journal.Wait},
+		{"a URL of a deleted key is open, an upload came", row("", intent(url, within)), found("b"), journal.Adopted},
+		{"two URLs are open, an upload came", row("a", intent(url, within), intent(url, within)), found("b"), journal.Adopted},
+		{"a URL is over, nothing came", row("a", intent(url, over)), found("a"), journal.Stand},
+		{"a URL is over, an upload came", row("a", intent(url, over)), found("b"), journal.Adopted},
+		{"a URL of a new key is over, nothing came", none(intent(url, over)), absent(), journal.NotApplied},
+		{"a URL of a deleted key is over, nothing came", row("", intent(url, over)), absent(), journal.Stand},
+		{"a URL is over, the object is gone", row("a", intent(url, over)), absent(), journal.Lost},
+		{"a URL is open, a put times out", row("a", intent(url, within), intent(put, within)), found("b"), journal.Wait},
+		{"a URL is open, a put's window is over", row("a", intent(url, within), intent(put, over)), found("a"), journal.Adopted},
+		{"a URL is open, writes overlapped", unsettled(row("a", intent(url, within)), false), found("a"), journal.Stand},
+		{"a URL is open, the active holds what it held before", behind(row("b", intent(url, within)), journal.Pending, "a"), found("a"), journal.Wait},
+		// A repair of a deleted key may have landed, under an ETag of the region's own.
+		{"a URL is open, a repair may have landed on a tombstone", row("", intent(url, within), repair("a", over)), found("x"), journal.Rewrite},
+		{"a URL is open, a repair may yet land", row("", intent(url, within), repair("a", within)), found("x"), journal.Wait},
 
 		// Once the window is over, what the active holds is the truth.
 		{"the put was applied", row("a", intent(put, over)), found("b"), journal.Adopted},
@@ -155,6 +190,9 @@ func TestDecide(t *testing.T) {
 		{"promoted behind a delete, a put was applied", behind(row("", intent(put, over)), journal.Pending, "a"), found("c"), journal.Adopted},
 		{"promoted without the key, a put was not applied", behind(row("b", intent(put, over)), journal.Pending, ""), absent(), journal.Rewrite},
 		{"promoted without the key, a delete times out", behind(row("b", intent(del, over)), journal.Pending, ""), absent(), journal.Deleted},
+		{"promoted again without the key, a delete of before and a put time out", behind(later(row("b", intent(del, over), intent(put, over))), journal.Pending, ""), absent(), journal.Rewrite},
+		{"promoted again with an older object, a delete of before landed", behind(later(row("b", intent(del, over))), journal.Pending, "a"), absent(), journal.Rewrite},
+		{"a delete of before lands late over the version", later(row("b", intent(del, over))), absent(), journal.Deleted},
 		{"the region cannot hold the version", behind(row("b", intent(put, over)), journal.Unreplicable, "a"), found("a"), journal.Rewrite},
 
 		// Intents of other regions say nothing of this one.

@@ -24,11 +24,12 @@ import "slices"
 //     writes overlap in A; B is promoted; a worker takes up the copy to A, and finds that A alone has it;
 //     then the key is deleted in B: what A holds would be taken for the worker's, and deleted unkept.)
 //   - Only a delete's intent makes a tombstone.
+//   - An upload by a presigned URL may land whenever the URL is open, as in Decide.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
 //     restored from last night's copy: yesterday's object would be taken for the write.)
 func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) Decision {
 	d, held := doubtsIn(o, seen), o.Copy(seen.Region)
-	if d.isUnderWay || len(d.clients) == 0 && !d.isUnsettled {
+	if d.isUnderWay || len(d.clients) == 0 && !d.isUnsettled && !d.signed {
 		return Wait
 	}
 	etag := seen.ETag
@@ -38,7 +39,7 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 	isOurs := slices.Contains(ours, etag) && !d.brings(etag)
 	isKnown := held.ETag == etag || isOurs
 	if d.windowOpen {
-		if len(d.clients) != 1 || d.isUnsettled || regressed || isKnown || held.State == Unknown {
+		if len(d.clients) != 1 || d.isUnsettled || d.signed || regressed || isKnown || held.State == Unknown {
 			return Wait
 		}
 		switch isDelete := d.clients[0].Operation == Delete; {
@@ -48,6 +49,9 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 			return Adopted
 		}
 		return Wait
+	}
+	if d.signed && len(d.clients) == 0 && !d.isUnsettled {
+		return decideUploaded(seen, d, regressed || isKnown && !d.changesType(o, seen))
 	}
 	isRow := o.Unsettled && o.LastRegion == seen.Region && !o.Version.IsZero()
 	switch {
@@ -65,11 +69,29 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 	return Lost
 }
 
+// decideUploaded says what becomes of a key on which nothing is open in the region but presigned URLs.
+func decideUploaded(seen Observation, d doubts, isKnown bool) Decision {
+	switch {
+	case seen.Found && !isKnown:
+		return Adopted
+	case d.isURLOpen:
+		return Wait
+	}
+	return NotApplied
+}
+
 // doubts are what is open in a region that is not the active any more.
 type doubts struct {
 	clients []Intent
 	// isUnsettled: writes overlapped there, and which of them it holds is not known.
 	isUnsettled, deleteSeen, isUnderWay, windowOpen bool
+	// signed: an upload by a presigned URL may have landed; isURLOpen: one may yet.
+	signed, isURLOpen bool
+}
+
+// changesType reports whether the key's version has the bytes that were seen, with another content type.
+func (d doubts) changesType(o *Object, seen Observation) bool {
+	return seen.Found && o.Copy(seen.Region).State == Current && !o.Deleted && seen.ContentType != o.ContentType
 }
 
 // brings reports whether one of the writes is known to leave this ETag, which is not absence.
@@ -81,6 +103,9 @@ func doubtsIn(o *Object, seen Observation) doubts {
 	d := doubts{isUnsettled: o.Unsettled && o.LastRegion == seen.Region}
 	d.deleteSeen = d.isUnsettled && o.DeleteSeen
 	for _, i := range o.Intents {
+		if i.Region == seen.Region && i.Operation == PresignedPut {
+			d.signed, d.isURLOpen = true, d.isURLOpen || i.IsURLOpen(seen.ReadAt)
+		}
 		if i.Region != seen.Region || !i.isClients() {
 			continue
 		}
@@ -104,8 +129,8 @@ func (o *Object) IsReturned(active string) bool {
 	if o.Unsettled && o.LastRegion == active || !o.IsBehind(active) {
 		return false
 	}
-	isNewer := func(i Intent) bool { return i.Region == active && i.isClients() && i.Epoch >= o.Version.Epoch }
-	return o.InDoubtIn(active) && !slices.ContainsFunc(o.Intents, isNewer)
+	isNewer := func(i Intent) bool { return i.Region == active && i.Operation != Repair && i.Epoch >= o.Version.Epoch }
+	return (o.InDoubtIn(active) || o.IsOpenToURLs(active)) && !slices.ContainsFunc(o.Intents, isNewer)
 }
 
 // DecideRegressed is Decide for an active that came back older than it was: nothing that it

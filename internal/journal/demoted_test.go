@@ -21,7 +21,7 @@ func standIn(op journal.Operation) journal.Intent {
 }
 
 func TestDecideDemoted(t *testing.T) {
-	const put, complete, del = journal.Put, journal.Complete, journal.Delete
+	const put, complete, del, url = journal.Put, journal.Complete, journal.Delete, journal.PresignedPut
 	tests := []struct {
 		history string
 		object  journal.Object
@@ -29,6 +29,16 @@ func TestDecideDemoted(t *testing.T) {
 		ours    []string
 		want    journal.Decision
 	}{
+		// An upload by a presigned URL may land whenever the URL is open.
+		{"a URL is open, nothing came", after(row("b", intent(url, within)), "a"), found("a"), nil, journal.Wait},
+		{"a URL is open, an upload came", after(row("b", intent(url, within)), "a"), found("x"), nil, journal.Adopted},
+		{"a URL is open, a copy of ours landed", after(row("b", intent(url, within)), "a"), found("b"), []string{"b"}, journal.Wait},
+		{"a URL is open, the object is gone", after(row("b", intent(url, within)), "a"), absent(), nil, journal.Wait},
+		{"a URL of a new key is open, an upload came", none(intent(url, within)), found("x"), nil, journal.Adopted},
+		{"a URL is over, an upload came", after(row("b", intent(url, over)), "a"), found("x"), nil, journal.Adopted},
+		{"a URL is over, nothing came", after(row("b", intent(url, over)), "a"), found("a"), nil, journal.NotApplied},
+		{"a URL is open, a put hangs", after(row("b", intent(url, within), intent(put, within)), "a"), found("x"), nil, journal.Wait},
+
 		// Where nothing is open in the region, nothing is decided.
 		{"another settler was first", row("a"), found("x"), nil, journal.Wait},
 		{"another settler was first, and the winner was copied", after(row("b"), "b"), found("x"), nil, journal.Wait},

@@ -114,6 +114,8 @@ type Failover struct {
 // Risk is what a promotion would put at risk.
 type Risk struct {
 	Keys, Bytes, InDoubt int64
+	// OpenURLs of InDoubt are presigned PUTs.
+	OpenURLs int64
 	// OldestPending is when the region's copy that has waited longest last was current; zero
 	// where none waits.
 	OldestPending time.Time

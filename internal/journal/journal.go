@@ -98,6 +98,11 @@ type Writes interface {
 	// another region still has it; what is found by DecideDemoted takes its intents' epoch, and
 	// is the key's version or a conflict's loser.
 	Settle(ctx context.Context, o Observation) (Decision, error)
+	// Sign records that a presigned URL is about to be given out. A PresignedPut opens an intent, in doubt
+	// until u.OpenUntil, that Settle closes no sooner, however many uploads it adopts; that of any other
+	// operation is on the record alone. It returns u with its ID. ErrEpoch where u.Epoch is not the present
+	// epoch, ErrRegion where the region is not attached; ErrRepairing and ErrLoser as for Open.
+	Sign(ctx context.Context, u SignedURL) (SignedURL, error)
 	// MarkMissing records that a region answered that it does not hold the key's
 	// version v, although its copy is current: the active's is Missing, another's in the
 	// queue. Nothing where the key has moved on, is Contested, or IsUnsettledIn the region.
@@ -114,8 +119,14 @@ type Index interface {
 	// bound. Copies are filled in.
 	Differing(ctx context.Context, bucket, region, after, upTo string, limit int) ([]*Object, error)
 	// Unsettled returns, in byte order, up to limit rows with after < key that Settle
-	// is to close: unsettled rows, and keys with intents in doubt.
+	// is to close: unsettled rows, and keys with intents in doubt; not those that are open to presigned URLs alone.
 	Unsettled(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
+	// Presigned returns, in byte order, up to limit rows with after < key that are open to presigned URLs.
+	Presigned(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
+	// SignedURLs lists, in the order of their ids, up to limit presigned PUTs with after < ID that may yet land.
+	SignedURLs(ctx context.Context, bucket string, after int64, limit int) ([]SignedURL, error)
+	// OpenURLs counts them by region.
+	OpenURLs(ctx context.Context, bucket string) (map[string]OpenURLs, error)
 	// Lag is computed from the rows that the workers use.
 	Lag(ctx context.Context, bucket, region string) (Lag, error)
 }

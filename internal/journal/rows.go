@@ -15,6 +15,11 @@ const (
 	Complete Operation = "complete-multipart"
 	Delete   Operation = "delete"
 	Repair   Operation = "repair"
+	// Get makes no intent; a presigned GET is on the record alone.
+	Get Operation = "get"
+	// PresignedPut is an upload by a presigned URL, which bypasses the gateway: it may land any
+	// number of times until the URL has expired and the grace for one then under way is over.
+	PresignedPut Operation = "presigned-put"
 	// Adopt marks a version that no intent explains: the active was found to hold it.
 	Adopt Operation = "adopt"
 )
@@ -56,10 +61,42 @@ type Intent struct {
 	// Displaces is the ETag of the object that a Repair replaces or deletes, "" for none,
 	// AnyETag where the region would replace whatever it holds.
 	Displaces string
+	// ExpiresAt is when the URL of a PresignedPut is no longer accepted; zero for every other.
+	ExpiresAt time.Time
 }
 
-// isClients reports whether the intent is a client's write.
-func (i Intent) isClients() bool { return i.Operation != Repair }
+// isClients reports whether the intent is a client's write by way of the gateway.
+func (i Intent) isClients() bool { return i.Operation != Repair && i.Operation != PresignedPut }
+
+// IsURLOpen reports whether an upload by a presigned URL may yet land.
+func (i Intent) IsURLOpen(at time.Time) bool {
+	return i.Operation == PresignedPut && at.Before(i.DoubtUntil)
+}
+
+// SignedURL is a presigned URL that was given out.
+type SignedURL struct {
+	// ID is drawn by Sign, and 0 for one that is not tracked.
+	ID          int64
+	Bucket, Key string
+	Region      string
+	// Operation is PresignedPut, which is tracked, or Get.
+	Operation Operation
+	// Epoch in which it was signed.
+	Epoch     int64
+	SignedAt  time.Time
+	ExpiresAt time.Time
+	// OpenUntil is when an upload that began before ExpiresAt can no longer land.
+	OpenUntil time.Time
+	// Actor asked for it.
+	Actor string
+}
+
+// OpenURLs are the presigned PUTs of a region that may yet land.
+type OpenURLs struct {
+	Count int64
+	// Until is when the last of them is closed.
+	Until time.Time
+}
 
 // IsStandIn reports whether the intent stands for acknowledged writes that overlapped in its
 // region before the key took a version in another one: which of them the region holds is to be
@@ -174,6 +211,13 @@ func (o *Object) IsElsewhere(region string) bool {
 // region.
 func (o *Object) InDoubtIn(region string) bool {
 	return slices.ContainsFunc(o.Intents, func(i Intent) bool { return i.Region == region && i.isClients() })
+}
+
+// IsOpenToURLs reports whether an upload by a presigned URL may land on the key in the region, or has
+// landed and was not seen yet. It does not make the key Contested: what the index says is acknowledged; but
+// that nobody has overwritten it since, only the region knows.
+func (o *Object) IsOpenToURLs(region string) bool {
+	return slices.ContainsFunc(o.Intents, func(i Intent) bool { return i.Region == region && i.Operation == PresignedPut })
 }
 
 // IsBehind reports whether the region is not known to hold the key's acknowledged version.

@@ -9,7 +9,8 @@ import (
 
 // Version is the place of a write in the one total order of a bucket's writes:
 // the epoch of its intent, then the sequence drawn when it was committed. The later
-// one wins. The zero Version is no write.
+// one wins. The zero Version is no write. Epoch 0 is before the first: what an upload by a presigned
+// URL left in a replica takes it when it has lost.
 type Version struct {
 	Epoch, Sequence int64
 }
@@ -37,7 +38,7 @@ func ParseVersion(s string) (Version, error) {
 	sequence, err2 := strconv.ParseInt(after, 10, 64)
 	v := Version{epoch, sequence}
 	// A version is compared as text by others, so it has one form.
-	if err1 != nil || err2 != nil || epoch < 1 || sequence < 1 || v.String() != s {
+	if err1 != nil || err2 != nil || epoch < 0 || sequence < 1 || v.String() != s {
 		return Version{}, fmt.Errorf("parse version %q: want <epoch>-<sequence>, such as 1-42", s)
 	}
 	return v, nil

@@ -8,7 +8,7 @@ import (
 )
 
 func TestVersionIsReadAsItWasWritten(t *testing.T) {
-	for _, v := range []journal.Version{{Epoch: 1, Sequence: 1}, {Epoch: 12, Sequence: 1<<63 - 1}} {
+	for _, v := range []journal.Version{{Epoch: 1, Sequence: 1}, {Epoch: 12, Sequence: 1<<63 - 1}, {Epoch: 0, Sequence: 1}} {
 		got, err := journal.ParseVersion(v.String())
 		if err != nil || got != v {
 			t.Errorf("%v: got %v, %v", v, got, err)
@@ -21,7 +21,7 @@ func TestVersionIsReadAsItWasWritten(t *testing.T) {
 
 func TestVersionHasOneForm(t *testing.T) {
 	for _, s := range []string{
-		"", "-", "1", "1-", "-1", "0-1", "1-0", "1--1", "-1-1", "+1-1", "01-1", "1-01", " 1-1", "1-1 ", "1-2-3", "1-9223372036854775808", "a-b",
+		"", "-", "1", "1-", "-1", "1-0", "1--1", "-1-1", "+1-1", "01-1", "1-01", " 1-1", "1-1 ", "1-2-3", "1-9223372036854775808", "a-b",
 	} {
 		if v, err := journal.ParseVersion(s); err == nil {
 			t.Errorf("%q was read as %v", s, v)

@@ -91,6 +91,16 @@ const (
 	UnlistedKeys = "unlisted-keys"
 	// ReplicasAnswerUnchecked: a replica's answer has the row's ETag.
 	ReplicasAnswerUnchecked = "replicas-answer-unchecked"
+	// UploadClosesURL: a presigned PUT is tracked however often it is used.
+	UploadClosesURL = "upload-closes-url"
+	// GraceForgotten: a presigned PUT is tracked until an upload that began in time is over.
+	GraceForgotten = "grace-forgotten"
+	// UploadWins: what is uploaded to a region that is not the active loses against what was acknowledged since.
+	UploadWins = "upload-wins"
+	// OpenURLUnsaid: while a presigned PUT is open no replica is current.
+	OpenURLUnsaid = "open-url-unsaid"
+	// LockUnderURL: no condition is judged while a presigned PUT is open.
+	LockUnderURL = "lock-under-url"
 	// ResumedUnchecked: a download goes on only in the version that it began with.
 	ResumedUnchecked = "resumed-unchecked"
 	// DirtyNotLoadedAtStart: the dirty set is loaded before the first read.

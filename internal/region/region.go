@@ -28,6 +28,9 @@ type Config struct {
 	// Endpoint is the S3 endpoint's URL, without a path. Empty means AWS's own
 	// endpoint for S3Region.
 	Endpoint string
+	// PublicEndpoint is the endpoint that presigned URLs name, for clients that cannot reach Endpoint.
+	// Default: Endpoint.
+	PublicEndpoint string
 	// S3Region is the name that requests are signed for. Default us-east-1.
 	S3Region string
 	// Bucket is the region's bucket. Required.
@@ -63,6 +66,7 @@ type Region struct {
 	name        string
 	bucket      string
 	base        *url.URL // scheme, host and, in path style, "/bucket"
+	public      *url.URL // likewise, as presigned URLs name it
 	s3Region    string
 	credentials aws.CredentialsProvider
 	signer      *v4.Signer
@@ -117,6 +121,14 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 	var err error
 	if r.base, err = baseURL(ctx, cfg, r.s3Region); err != nil {
 		return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+	}
+	r.public = r.base
+	if cfg.PublicEndpoint != "" {
+		public := cfg
+		public.Endpoint = cfg.PublicEndpoint
+		if r.public, err = baseURL(ctx, public, r.s3Region); err != nil {
+			return nil, fmt.Errorf("region %s: public endpoint: %w", cfg.Name, err)
+		}
 	}
 	if r.credentials, err = credentialsFor(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("region %s: read the AWS configuration: %w", cfg.Name, err)

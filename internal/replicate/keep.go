@@ -62,7 +62,7 @@ func (c *copier) keepObject(ctx context.Context, loser journal.Conflict) error {
 	case err != nil:
 		return err
 	case held.ETag() == loser.ETag:
-	case isDoubted:
+	case isDoubted, c.o.IsOpenToURLs(c.task.Region): // (an upload takes the place of the one that was found before)
 		return errors.New("the region is read again first: an earlier write of the key has no answer there")
 	case c.isOfOurMaking(held.ETag()):
 		return &copyError{err: fmt.Errorf("a copy has taken its place in the region (ETag %s)", held.ETag()), state: journal.Missing}

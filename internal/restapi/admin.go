@@ -40,7 +40,7 @@ func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string)
 		return err
 	}
 	body := replicationBody{
-		Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: !o.Contested(a.Gateway.State().Active), ETag: o.ETag, Size: o.Size,
+		Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: isSettled(o, a.Gateway.State().Active), ETag: o.ETag, Size: o.Size,
 		ContentType: o.ContentType, LastRegion: o.LastRegion, CreatedAt: formatTime(o.CreatedAt), UpdatedAt: formatTime(o.UpdatedAt),
 		Regions: []copyBody{},
 	}
@@ -56,6 +56,10 @@ func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string)
 	}
 	writeJSON(w, "application/json", http.StatusOK, body)
 	return nil
+}
+
+func isSettled(o *gateway.KeyStatus, active string) bool {
+	return !o.Contested(active) && !o.IsOpenToURLs(active)
 }
 
 type stateBody struct {
@@ -87,6 +91,14 @@ type regionBody struct {
 	NeverCompared *int64 `json:"neverCompared"`
 	// LagSeconds is null where the bucket was never compared: nobody knows.
 	LagSeconds *float64 `json:"lagSeconds"`
+	// OpenURLs are the presigned PUTs that may yet bring something.
+	OpenURLs openURLsBody `json:"openUrls"`
+}
+
+type openURLsBody struct {
+	Count int64 `json:"count"`
+	// Until is when the last of them is over; null where there is none.
+	Until *string `json:"until"`
 }
 
 type pendingBody struct {
@@ -131,6 +143,9 @@ func (a *API) describeRegion(s gateway.RegionStatus, h health.Status) regionBody
 	}
 	if s.IsActive {
 		body.Role = "active"
+	}
+	if body.OpenURLs.Count = s.OpenURLs.Count; s.OpenURLs.Count > 0 {
+		body.OpenURLs.Until = new(formatTime(s.OpenURLs.Until))
 	}
 	if keys, known := a.Uncompared(s.Name); known && !s.Compared {
 		body.NeverCompared = &keys

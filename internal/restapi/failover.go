@@ -56,6 +56,8 @@ type dryRunBody struct {
 	Objections []objectionBody `json:"objections"`
 	AtRisk     riskBody        `json:"atRisk"`
 	InDoubt    int64           `json:"inDoubt"`
+	// OpenURLs of InDoubt are presigned PUTs to the active that may yet be used.
+	OpenURLs int64 `json:"openUrls"`
 	// OldestPendingSeconds is the age of the copy that has waited longest; null where none waits.
 	OldestPendingSeconds *float64   `json:"oldestPendingSeconds"`
 	WritesInFlight       int        `json:"writesInFlight"`
@@ -79,7 +81,7 @@ type canaryBody struct {
 func describeDryRun(r failover.Result) dryRunBody {
 	body := dryRunBody{
 		DryRun: true, From: r.From, To: r.To, Allowed: len(r.Objections) == 0, Objections: describeObjections(r.Objections),
-		AtRisk: riskBody{r.Risk.Keys, r.Risk.Bytes}, InDoubt: r.Risk.InDoubt, WritesInFlight: r.WritesInFlight,
+		AtRisk: riskBody{r.Risk.Keys, r.Risk.Bytes}, InDoubt: r.Risk.InDoubt, OpenURLs: r.Risk.OpenURLs, WritesInFlight: r.WritesInFlight,
 		Canary: canaryBody{OK: r.Canary.Err == nil, ElapsedSeconds: r.Canary.Elapsed.Seconds()}, NeverCompared: make(map[string]*int64),
 	}
 	if !r.Risk.OldestPending.IsZero() {

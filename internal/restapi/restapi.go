@@ -29,6 +29,8 @@ type Gateway interface {
 	Status(ctx context.Context, key string) (*gateway.KeyStatus, error)
 	RegionStatuses(ctx context.Context) ([]gateway.RegionStatus, error)
 	Resolve(ctx context.Context, r gateway.Resolution) error
+	Sign(ctx context.Context, in gateway.SignInput) (*gateway.Signed, error)
+	SignedURLs(ctx context.Context, after int64, limit int) ([]gateway.SignedURL, error)
 	State() gateway.State
 	Regions() []string
 }
@@ -149,6 +151,10 @@ func (a *API) find(r *http.Request) (operation, error) {
 			http.MethodGet:  {"ListObjects", Objects, a.listObjects},
 			http.MethodPost: {"PostObject", Objects, a.postObject},
 		})
+	case "/sign":
+		return byMethod(r, map[string]operation{http.MethodPost: {"Sign", Objects, a.postSign}})
+	case "/admin/presigned":
+		return get("ListPresigned", Admin, a.getPresigned)
 	case "/admin/state":
 		return get("GetState", Admin, a.getState)
 	case "/admin/failover/promote":
@@ -172,8 +178,8 @@ func (a *API) find(r *http.Request) (operation, error) {
 		})
 	}
 	return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath",
-		"there is nothing at this path; see /objects, /replication/{key}, /healthz, /livez, /readyz, /metrics, "+
-			"/admin/state, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/audit")
+		"there is nothing at this path; see /objects, /replication/{key}, /sign, /healthz, /livez, /readyz, /metrics, "+
+			"/admin/state, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/presigned, /admin/audit")
 }
 
 func (a *API) findObject(r *http.Request, key string) (operation, error) {

@@ -87,7 +87,7 @@ func Read(in Input) Plan {
 	switch {
 	case o == nil || o.Version.IsZero() && !o.Contested(in.Active):
 		return readUnknown(in)
-	case o.Contested(in.Active) && !isOldNews(in):
+	case (o.Contested(in.Active) || o.IsOpenToURLs(in.Active) && !mutant.On(mutant.OpenURLUnsaid)) && !isOldNews(in):
 		return readContested(in)
 	case o.Deleted && mutant.On(mutant.TombstoneRead):
 		return readUnknown(in)
@@ -141,8 +141,8 @@ func isOldNews(in Input) bool {
 	return in.Object.IsBehind(in.Active) && (in.Regressed || in.Object.IsReturned(in.Active))
 }
 
-// readContested: a write is under way or in doubt, or the order of the last ones is
-// not known. Only the active can say, and not by what is known to be older. (A write is at risk; a
+// readContested: a write is under way or in doubt, the order of the last ones is not known, or
+// a presigned URL is open. Only the active can say, and not by what is known to be older. (A write is at risk; a
 // PUT of its key has no answer in the new active: that would answer with what it held before
 // both. A copy has no answer; its region is promoted, and the key deleted there; the copy lands.)
 func readContested(in Input) Plan {
@@ -155,10 +155,25 @@ func readContested(in Input) Plan {
 	}
 	plan := Plan{Candidates: []Candidate{c}, Otherwise: NotYetReplicated}
 	plan.Behind, plan.Since = in.behind()
+	if !in.Object.Contested(in.Active) && !in.Object.Deleted {
+		plan.Candidates = append(plan.Candidates, unlessUploaded(in)...)
+	}
 	if in.AllowStale && !in.Object.Deleted {
 		plan.Candidates = append(plan.Candidates, staleCopies(in)...)
 	}
 	return plan
+}
+
+// unlessUploaded are the replicas that hold the acknowledged version of a key that is open to presigned URLs in
+// the active. Whether it was overwritten by an upload since, only the active knows.
+func unlessUploaded(in Input) []Candidate {
+	var candidates []Candidate
+	for _, region := range in.ordered() {
+		if c := in.Object.Copy(region); region != in.Active && c.State == journal.Current {
+			candidates = append(candidates, Candidate{Region: region, ETag: c.ETag, Freshness: Unknown})
+		}
+	}
+	return candidates
 }
 
 // mayBeAbsent: an acknowledged key that nobody meant to delete is not absent

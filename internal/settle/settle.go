@@ -2,7 +2,8 @@
 // writes in doubt, writes that overlapped, and objects that are not what the index says; in the
 // active, and in a region that was active when they were made. What it sees goes to the journal,
 // whose Decide and DecideDemoted say what it means; until then such a key is answered by the
-// active alone, or not copied to the region.
+// active alone, or not copied to the region. A second settler looks at the keys that are open to
+// presigned URLs, as long as an upload may land.
 package settle
 
 import (
@@ -32,6 +33,8 @@ type Config struct {
 	Regions []*region.Region
 	// Journal has the keys. Required.
 	Journal Journal
+	// Keys lists the keys to look at, like Journal.Unsettled. Default: that.
+	Keys func(ctx context.Context, bucket, after string, limit int) ([]*journal.Object, error)
 	// State tells the present epoch. Required.
 	State func() journal.State
 	// Check makes sure that a region is not older than it was; what is seen in one that may
@@ -77,6 +80,9 @@ func New(cfg Config) (*Settler, error) {
 	cfg.MaxInterval = cmp.Or(cfg.MaxInterval, time.Minute)
 	if cfg.Check == nil {
 		cfg.Check = func(context.Context, string) error { return nil }
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = cfg.Journal.Unsettled
 	}
 	if cfg.Distrust == nil {
 		cfg.Distrust = func(string) {}
@@ -135,7 +141,7 @@ func (s *Settler) pass(ctx context.Context) time.Duration {
 	seen := make(map[string]bool)
 	wait := idleInterval
 	for after := ""; ; {
-		page, err := s.Journal.Unsettled(ctx, s.Bucket, after, pageRows)
+		page, err := s.Keys(ctx, s.Bucket, after, pageRows)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.Logger.ErrorContext(ctx, "unsettled keys cannot be read", "err", err)

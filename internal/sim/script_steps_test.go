@@ -65,6 +65,8 @@ func (s *script) begin(st step) {
 //	put KEY VALUE [large|parts] [type=TYPE] [if-none-match|if-match=VALUE] [as=NAME]
 //	delete KEY [as=NAME]
 //	get KEY [?QUERY] [stale]     head KEY    list
+//	sign NAME KEY [REGION]       a presigned URL for a put, good for a minute
+//	upload NAME VALUE [as=NAME]  uses it, past the gateway
 //	wait NAME       the answer of a step in the background;  answered NAME: yes or no
 //	fault REGION OPERATION KEY [always] FAULT…   see parseFault; KEY may end in *
 //	hold CALL KEY as=NAME        the next such call of the journal is kept; after-CALL once it is done
@@ -84,8 +86,11 @@ func (s *script) carryOut(words []string) string {
 	name, args := words[0], words[1:]
 	if as, rest := namedStep(args); as != "" && name != "hold" && name != "fault" {
 		s.inBackground(as, func() string {
-			if name == "promote" {
+			switch name {
+			case "promote":
 				return s.promote(rest)
+			case "upload":
+				return s.upload(rest[0], rest[1])
 			}
 			return s.client(as, name, rest)
 		})
@@ -94,6 +99,10 @@ func (s *script) carryOut(words []string) string {
 	switch name {
 	case "put", "delete", "get", "head", "list":
 		return s.client("script", name, args)
+	case "sign":
+		return s.sign(args)
+	case "upload":
+		return s.upload(args[0], args[1])
 	case "wait", "answered":
 		return s.ofBackground(name, args[0])
 	case "fault", "hold", "reached", "release", "clear", "lie", "down", "up", "advance", "crash", "restart":
@@ -212,6 +221,37 @@ func (s *script) write(c *client, w *write, send func() answer) string {
 		return a
 	})
 	return fmt.Sprintf("%s %s %s", told(a), w.fate, w.region)
+}
+
+func (s *script) sign(args []string) string {
+	wish := map[string]any{"op": "put", "key": args[1], "expiresSec": 60}
+	if len(args) > 2 {
+		wish["region"] = args[2]
+	}
+	a := s.w.post("/sign", wish)
+	s.w.note("sign %v: %v", args, a)
+	var u signedURL
+	if a.status == http.StatusOK && decode(a.body, &u) == nil {
+		u.key = args[1]
+		s.signed[args[0]] = u
+	}
+	return strings.TrimSpace(told(a) + " " + u.Region)
+}
+
+// signedURL is one that a script has.
+type signedURL struct {
+	URL, Region string
+	key         string
+}
+
+func (s *script) upload(name, value string) string {
+	u := s.signed[name]
+	w := &write{client: "past the gateway", key: u.key, value: etagOf(value), body: value}
+	s.w.model.begin(w)
+	status, err := (&client{w: s.w}).putDirectly(u.URL, u.Region, value)
+	s.w.model.end(w, outcome{fate: unknown})
+	s.w.note("upload %s to %s: %d %v", value, u.Region, status, err)
+	return fmt.Sprint(status)
 }
 
 // told is an answer's status, and the code of its error.

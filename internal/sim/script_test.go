@@ -59,6 +59,7 @@ var namedHistories = map[string][]string{
 		"what_a_late_repair_brings_is_no_write",
 		"the_second_of_two_repairs_does_not_answer_for_the_first",
 		"what_the_active_held_before_is_no_write",
+		"what_the_active_lacked_before_is_no_delete",
 	},
 	"overlapping writes": {
 		"overlapping_writes_settle_to_what_the_region_holds",
@@ -149,6 +150,16 @@ var namedHistories = map[string][]string{
 	},
 	"failing over: one process owns a journal": {
 		"one_process_owns_the_journal",
+	},
+	"presigned URLs": {
+		"an_upload_is_found_however_often_its_url_is_used",
+		"an_upload_that_ends_after_the_expiry_is_found",
+		"an_upload_after_a_promotion_goes_forward_or_is_kept",
+		"an_upload_into_a_replica_loses_against_what_was_acknowledged_since",
+		"a_copy_does_not_take_an_upload_away",
+		"while_a_url_is_open_only_the_active_knows",
+		"a_key_is_not_locked_while_a_url_is_open",
+		"a_repair_is_not_taken_for_an_upload",
 	},
 	"regions that come back older": {
 		"a_region_that_comes_back_older_is_verified",
@@ -246,6 +257,7 @@ type script struct {
 	// background are the clients' steps that are under way, by name.
 	background map[string]*pendingStep
 	saved      map[string]*saved
+	signed     map[string]signedURL
 	backup     string
 }
 
@@ -254,7 +266,7 @@ type script struct {
 const plainSeed = 8
 
 func runScript(t *testing.T, text string) {
-	s := &script{t: t, background: make(map[string]*pendingStep), saved: make(map[string]*saved)}
+	s := &script{t: t, background: make(map[string]*pendingStep), saved: make(map[string]*saved), signed: make(map[string]signedURL)}
 	steps := parseScript(text)
 	s.settle(steps)
 	defer s.end()

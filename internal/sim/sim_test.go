@@ -181,6 +181,11 @@ func history(t *testing.T, seed uint64, total *tally) {
 			name := fmt.Sprintf("c%d", i)
 			running.Go(func() { (&client{w: w, name: name, random: chance(seed, name), seen: make(map[string]string)}).run() })
 		}
+		if w.hasUploads() {
+			running.Go(func() {
+				(&client{w: w, name: "uploader", random: chance(seed, "uploader"), seen: make(map[string]string)}).uploads()
+			})
+		}
 		running.Wait()
 		close(stop)
 		<-stopped

@@ -44,6 +44,8 @@ const (
 	operatorPromoted  = "operator promoted"
 	operatorRepaired  = "operator asked for a repair"
 	operatorResolved  = "operator resolved a conflict"
+	urlSigned         = "a presigned URL was given out"
+	uploaded          = "uploaded past the gateway"
 )
 
 // faultKinds is every kind.
@@ -51,7 +53,7 @@ var faultKinds = []string{
 	requestRefused, replyLost, appliedLate, latePastWrite, latePastPromotion, appliedTwice, cutInBody, slow, hung, internalError, appliedWith500,
 	slowDown, forbidden, bucketLies, errorInside200, ignoredCondition, regionDown, regionFlapping, regionRegressed, regionEmptied, listingRaces,
 	journalFailed, journalUnknown, diskFull, pausedBeforeOpen, pausedAfterOpen, pausedBeforeEnd, pausedAfterEnd, pausedBeforeSettle, crashed,
-	operatorPromoted, operatorRepaired, operatorResolved,
+	operatorPromoted, operatorRepaired, operatorResolved, urlSigned, uploaded,
 }
 
 // site is a region in the simulation: its server, and what the weather there is.

@@ -41,6 +41,7 @@ func Run(t *testing.T, open Opener, crash Crasher) {
 		{"Returned", returnedTests()},
 		{"Overlapped", overlappedTests()},
 		{"Conflicts", conflictTests()},
+		{"Presigned", presignedTests()},
 		{"Marks", markTests()},
 		{"Detach", detachTests()},
 		{"Audit", auditTests()},

@@ -24,8 +24,12 @@ func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regresse
 	if err != nil {
 		return d, err
 	}
+	upload, err := t.uploaded(o, seen.Region)
+	if err != nil {
+		return d, err
+	}
 	// A repair that may yet land in the present active is none of this.
-	err = t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair'`, o.Bucket, o.Key, seen.Region)
+	err = t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair' AND `+isOver(), o.Bucket, o.Key, seen.Region, micros(seen.ReadAt))
 	if err != nil {
 		return d, err
 	}
@@ -36,7 +40,7 @@ func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regresse
 		}
 	}
 	if d == journal.Adopted || d == journal.Deleted {
-		return d, t.found(o, seen, d, landedLate)
+		return d, t.found(o, seen, d, landedLate, upload)
 	}
 	return d, t.notFound(o, seen, d, regressed)
 }
@@ -111,10 +115,8 @@ func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journa
 		switch {
 		case holdsLater(o, seen, d, i.Restores):
 			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
-		case i.Brings == "" && o.Version.Compare(i.Restores) > 0: // a delete: there is nothing that could be lost
-			err = t.addConflict(journal.Conflict{
-				Bucket: o.Bucket, Key: o.Key, Loser: i.Restores, Winner: o.Version, Operation: journal.Delete, Deleted: true, Region: seen.Region,
-			})
+		case i.Brings == "" && o.Version.Compare(i.Restores) > 0:
+			err = t.deleteLoses(o, i.Restores, seen.Region)
 		default:
 			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
 		}
@@ -148,10 +150,13 @@ func (t *tx) pendHolding(o *journal.Object, region string, v journal.Version, se
 
 // found: the region holds a write that the index did not know. It keeps its intents' epoch:
 // it goes forward where the key has not changed since, else it is a conflict's loser.
-func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decision, landedLate bool) error {
+func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decision, landedLate bool, u upload) error {
 	v := t.draw()
 	if !mutant.On(mutant.FindInNewEpoch) {
 		v.Epoch = epochOf(o, seen)
+	}
+	if u.hasLost && o.Version.Compare(v) < 0 {
+		v.Epoch = o.Version.Epoch - 1 // it has lost against what was acknowledged since
 	}
 	if err := t.foundEntries(o, seen, d, v); err != nil {
 		return err
@@ -159,7 +164,7 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 	if o.Version.Compare(v) < 0 {
 		// Where the key's version was written elsewhere and never brought there, the find has not
 		// seen it, whenever it was begun.
-		isUnseen := o.LastRegion != seen.Region && o.Copy(seen.Region).Version != o.Version
+		isUnseen := o.LastRegion != seen.Region && o.Copy(seen.Region).Version != o.Version && !u.isOnly
 		return t.adopt(o, seen, d, v, landedLate || isUnseen && !o.Version.IsZero())
 	}
 	if err := t.overwrittenUnkept(o.Bucket, o.Key, seen.Region); err != nil {

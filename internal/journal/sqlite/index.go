@@ -54,10 +54,10 @@ func scanCopy(rows *sql.Rows) (journal.Copy, error) {
 
 func scanIntent(rows *sql.Rows) (journal.Intent, error) {
 	var i journal.Intent
-	var opened, until int64
+	var opened, until, expires int64
 	err := rows.Scan(&i.ID, &i.Bucket, &i.Key, &i.Region, &i.Operation, &i.Epoch, &opened, &until, &i.InDoubt,
-		&i.Restores.Epoch, &i.Restores.Sequence, &i.Brings, &i.Displaces)
-	i.OpenedAt, i.DoubtUntil = fromMicros(opened), fromMicros(until)
+		&i.Restores.Epoch, &i.Restores.Sequence, &i.Brings, &i.Displaces, &expires)
+	i.OpenedAt, i.DoubtUntil, i.ExpiresAt = fromMicros(opened), fromMicros(until), fromMicros(expires)
 	return i, err
 }
 
@@ -91,7 +91,7 @@ func fill(ctx context.Context, q querier, o *journal.Object) error {
 	}
 	o.Intents, err = collect(ctx, q, scanIntent, `
 		SELECT id, bucket, key, region, operation, epoch, opened_at, doubt_until, in_doubt,
-			restores_epoch, restores_sequence, brings, displaces
+			restores_epoch, restores_sequence, brings, displaces, expires_at
 		FROM intents WHERE bucket = ? AND key = ? ORDER BY id`, o.Bucket, o.Key)
 	return err
 }
@@ -173,7 +173,7 @@ func (j *Journal) Differing(ctx context.Context, bucket, region, after, upTo str
 func (j *Journal) Unsettled(ctx context.Context, bucket, after string, limit int) ([]*journal.Object, error) {
 	return j.rowsOf(ctx, bucket, `
 		SELECT key FROM objects WHERE bucket = ?1 AND unsettled = 1 AND key > ?2
-		UNION SELECT key FROM intents WHERE bucket = ?1 AND in_doubt = 1 AND key > ?2
+		UNION SELECT key FROM intents WHERE bucket = ?1 AND in_doubt = 1 AND operation <> 'presigned-put' AND key > ?2
 		ORDER BY key LIMIT ?3`, bucket, after, limit)
 }
 

@@ -56,11 +56,12 @@ func (j *Journal) Risk(ctx context.Context, p journal.Promotion) (journal.Risk, 
 		old := active[0]
 		risks, err := collect(ctx, q, func(rows *sql.Rows) (r journal.Risk, err error) {
 			var oldest int64
-			err = rows.Scan(&r.Keys, &r.Bytes, &oldest, &r.InDoubt)
+			err = rows.Scan(&r.Keys, &r.Bytes, &oldest, &r.InDoubt, &r.OpenURLs)
 			r.OldestPending = fromMicros(oldest)
 			return r, err
 		}, `SELECT count(*), coalesce(sum(o.size), 0), coalesce(min(b.pending_since) FILTER (WHERE b.state = 'pending'), 0),
-				(SELECT count(*) FROM intents WHERE region = ?3 AND `+isDoubted+`)`+atRisk, p.Region, counted(p, old), old)
+				(SELECT count(*) FROM intents WHERE region = ?3 AND `+isDoubted+`),
+				(SELECT count(*) FROM intents WHERE region = ?3 AND operation = 'presigned-put')`+atRisk, p.Region, counted(p, old), old)
 		if err == nil {
 			risk = risks[0]
 		}

@@ -73,7 +73,7 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 	if err != nil {
 		return err
 	}
-	if err := t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region); err != nil {
+	if err := t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ? AND `+isOver(), o.Bucket, o.Key, seen.Region, micros(seen.ReadAt)); err != nil {
 		return err
 	}
 	if err := t.closeIntents(o.Intents, seen, d, func(e journal.Intent) error {
@@ -127,7 +127,7 @@ func (t *tx) dueNow(o *journal.Object) error {
 // landedLate reports whether one of the writes that are open in a region began before the
 // key's version was committed: what it left may have landed late, over that version.
 func (t *tx) landedLate(o *journal.Object, region string) (bool, error) {
-	return t.scan(`SELECT 1 FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair' AND began < ? LIMIT 1`,
+	return t.scan(`SELECT 1 FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation NOT IN ('repair', 'presigned-put') AND began < ? LIMIT 1`,
 		[]any{o.Bucket, o.Key, region, o.Version.Sequence}, new(int))
 }
 
@@ -146,6 +146,9 @@ func (t *tx) adopt(o *journal.Object, seen journal.Observation, d journal.Decisi
 		bucket: o.Bucket, key: o.Key, region: seen.Region, operation: string(operation),
 		deleted: d == journal.Deleted, written: seen.Written, before: overlapOf(o),
 	}, v)
+	if err == nil {
+		err = t.sawUpload(o.Bucket, o.Key, seen.Region, v)
+	}
 	if err != nil {
 		return err
 	}
@@ -182,7 +185,7 @@ func (t *tx) closeIntents(intents []journal.Intent, seen journal.Observation, d 
 		return nil
 	}
 	for _, i := range intents {
-		if i.Region != seen.Region || i.Operation == journal.Repair {
+		if i.Region != seen.Region || i.Operation == journal.Repair || i.IsURLOpen(seen.ReadAt) && d != journal.Adopted {
 			continue
 		}
 		isDelete := i.Operation == journal.Delete
@@ -219,6 +222,8 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, i.Restores)
 		case d == journal.Rewrite && seen.Found && i.Brings == seen.ETag:
 			err = t.standInLoses(o, seen, i.Restores)
+		case d == journal.Rewrite && !seen.Found && i.Brings == "" && o.Version.Compare(i.Restores) > 0:
+			err = t.deleteLoses(o, i.Restores, seen.Region)
 		default:
 			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
 		}
@@ -236,6 +241,13 @@ func (t *tx) standInLoses(o *journal.Object, seen journal.Observation, v journal
 	return t.addConflict(journal.Conflict{
 		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: journal.Adopt,
 		ETag: seen.ETag, Size: seen.Size, ContentType: seen.ContentType, Region: seen.Region,
+	})
+}
+
+// deleteLoses: of a delete there is nothing to keep.
+func (t *tx) deleteLoses(o *journal.Object, v journal.Version, region string) error {
+	return t.addConflict(journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: journal.Delete, Deleted: true, Region: region,
 	})
 }
 

@@ -85,7 +85,7 @@ func (t *tx) readIntent(id int64) (i openIntent, found bool, err error) {
 			coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.deleted, 0), coalesce(o.unsettled, 0), coalesce(o.delete_seen, 0),
 			coalesce(o.last_region, ''), coalesce(o.etag, ''),
 			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.id <> i.id
-				AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
+				AND x.operation <> 'presigned-put' AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
 		FROM intents i LEFT JOIN objects o ON o.bucket = i.bucket AND o.key = i.key
 		WHERE i.id = ?`, []any{id},
 		&i.bucket, &i.key, &i.region, &i.operation, &i.epoch, &i.began, &i.restores.Epoch, &i.restores.Sequence,
@@ -328,7 +328,7 @@ func (j *Journal) MarkMissing(ctx context.Context, bucket, key, region string, v
 			WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND state = 'current' AND epoch = ?4 AND sequence = ?5
 				AND EXISTS (SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND epoch = ?4 AND sequence = ?5
 					AND NOT deleted AND NOT (unsettled AND last_region IN (?3, ?9)))
-				AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND operation <> 'repair' AND region IN (?3, ?9))`,
+				AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND operation NOT IN ('repair', 'presigned-put') AND region IN (?3, ?9))`,
 			bucket, key, region, v.Epoch, v.Sequence, reasonMissing, region == t.state.Active, micros(time.Now()), t.state.Active)
 	})
 }

@@ -99,6 +99,7 @@ func listenAndServe(ctx context.Context, stdout io.Writer, dir string, s setting
 		middlewares.RootUserConfig{Access: s.AccessKey, Secret: s.SecretKey}, s3Region,
 		auth.NewIAMServiceSingle(root), nil, nil, nil, nil,
 		s3api.WithQuiet(),
+		s3api.WithCORSAllowOrigin("*"), // a web page needs a presigned URL for anything
 		s3api.WithKeepAlive(),
 		s3api.WithMpMaxParts(maxParts),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),

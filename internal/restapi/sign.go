@@ -1,0 +1,104 @@
+package restapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+type signBody struct {
+	Op          string `json:"op"`
+	Key         string `json:"key"`
+	Region      string `json:"region"`
+	ContentType string `json:"contentType"`
+	ExpiresSec  *int64 `json:"expiresSec"`
+}
+
+const signForm = `want {"op": "get" or "put", "key": "…", "region": "…" (optional), "contentType": "…" (optional, of a put), "expiresSec": 1 to 604800 (optional)}`
+
+type signedBody struct {
+	URL    string `json:"url"`
+	Method string `json:"method"`
+	// Headers have to be sent with the request.
+	Headers   map[string]string `json:"headers"`
+	Region    string            `json:"region"`
+	ExpiresAt string            `json:"expiresAt"`
+	Notes     []string          `json:"notes"`
+}
+
+func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
+	var in signBody
+	if err := a.readJSON(w, r, &in, signForm); err != nil {
+		return err
+	}
+	wish := gateway.SignInput{Key: in.Key, Method: strings.ToUpper(in.Op), Region: in.Region, ContentType: in.ContentType, Actor: clientActor}
+	switch {
+	case in.Op != "get" && in.Op != "put":
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("op is %q; %s", in.Op, signForm))
+	case in.Op == "get" && in.ContentType != "":
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", "contentType is for a put: a get answers with the object's own; "+signForm)
+	case in.ExpiresSec != nil && (*in.ExpiresSec < 1 || *in.ExpiresSec > maxExpiresSec):
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("expiresSec is %d; %s", *in.ExpiresSec, signForm))
+	case in.ExpiresSec != nil:
+		wish.Expires = time.Duration(*in.ExpiresSec) * time.Second
+	}
+	signed, err := a.Gateway.Sign(r.Context(), wish)
+	if err != nil {
+		return err
+	}
+	body := signedBody{
+		URL: signed.URL, Method: signed.Method, Headers: make(map[string]string), Region: signed.Region,
+		ExpiresAt: formatTime(signed.ExpiresAt), Notes: signed.Notes,
+	}
+	for name := range signed.Header {
+		body.Headers[name] = signed.Header.Get(name)
+	}
+	w.Header().Set("Cache-Control", "no-store") // the URL is a credential
+	writeJSON(w, "application/json", http.StatusOK, body)
+	return nil
+}
+
+const maxExpiresSec = 7 * 24 * 60 * 60
+
+// clientActor is who the audit names for what any client may ask.
+const clientActor = "client"
+
+type openURLBody struct {
+	ID        int64  `json:"id"`
+	Key       string `json:"key"`
+	Region    string `json:"region"`
+	Epoch     int64  `json:"epoch"`
+	SignedAt  string `json:"signedAt"`
+	ExpiresAt string `json:"expiresAt"`
+	OpenUntil string `json:"openUntil"`
+}
+
+// getPresigned lists the presigned PUTs that may yet bring something.
+func (a *API) getPresigned(w http.ResponseWriter, r *http.Request) error {
+	after, limit, err := pageOf(r)
+	if err != nil {
+		return err
+	}
+	list, err := a.Gateway.SignedURLs(r.Context(), after, limit)
+	if err != nil {
+		return unreadable(err)
+	}
+	page := struct {
+		Presigned []openURLBody `json:"presigned"`
+		Next      *int64        `json:"next"`
+	}{Presigned: []openURLBody{}}
+	for _, u := range list {
+		page.Presigned = append(page.Presigned, openURLBody{
+			u.ID, u.Key, u.Region, u.Epoch, formatTime(u.SignedAt), formatTime(u.ExpiresAt), formatTime(u.OpenUntil),
+		})
+	}
+	if len(list) == limit {
+		page.Next = &list[limit-1].ID
+	}
+	writeJSON(w, "application/json", http.StatusOK, page)
+	return nil
+}
