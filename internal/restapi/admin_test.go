@@ -25,6 +25,7 @@ import (
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 const (
@@ -150,6 +151,7 @@ func newFront(t *testing.T) *front {
 	}
 	api, err := restapi.New(restapi.Config{
 		Gateway: f.gateway, Failover: f.failover, Records: f.records, Health: func() []health.Status { return nil },
+		Stats:      func(context.Context) (stats.Report, error) { return stats.Report{}, errInside },
 		Checkpoint: func() string { return "signed" }, Access: restapi.NewAccess(adminToken, []string{apiToken}, true),
 		Ready: func() error { return nil }, MaxJSONBytes: 1 << 10, MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})
@@ -619,6 +621,7 @@ func TestRegionIsRemovedByItsName(t *testing.T) {
 // adminPaths are what only an administrator may ask, with the methods that there are.
 var adminPaths = map[string][]string{
 	"/admin/state":               {"GET", "HEAD"},
+	"/admin/stats":               {"GET", "HEAD"},
 	"/admin/failover/promote":    {"POST"},
 	"/admin/failovers":           {"GET", "HEAD"},
 	"/admin/failovers/2":         {"GET", "HEAD"},

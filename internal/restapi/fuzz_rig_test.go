@@ -25,6 +25,7 @@ import (
 	"github.com/gnew/tandem/internal/region/regiontest"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 // Secrets that no answer may have in it.
@@ -162,6 +163,7 @@ func newWhole(t *testing.T, spool string) *whole {
 	g.API, err1 = restapi.New(restapi.Config{
 		Gateway: core, Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
 		Access: restapi.NewAccess(fuzzAdminToken, []string{fuzzAPIToken}, true), Ready: func() error { return nil }, MaxJSONBytes: 4 << 10,
+		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), Logger: log,
 	})
 	if err1 != nil {
