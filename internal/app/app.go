@@ -37,6 +37,7 @@ import (
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/server"
 	"github.com/gnew/tandem/internal/settle"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 // Options are what a configuration does not hold.
@@ -71,6 +72,8 @@ type Journal interface {
 	// TakeUpMachineStop records that this was seen to.
 	MachineStopped() bool
 	TakeUpMachineStop(ctx context.Context) error
+	// Counts counts the rows of all buckets.
+	Counts(ctx context.Context) (journal.Counts, error)
 }
 
 // App is a gateway that can be run once.
@@ -92,6 +95,7 @@ type App struct {
 	marks      *mark.Keeper
 	notary     *audit.Notary
 	failover   *failover.Controller
+	stats      *stats.Recorder
 	api        *restapi.API
 	// notReady is why /readyz says no, nil where it says yes.
 	notReady atomic.Pointer[error]
@@ -109,13 +113,15 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	a.notReady.Store(&errStarting)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// The statistics gather this one, so it has nothing that takes long to collect.
+	counters := prometheus.NewRegistry()
 	spoolDir := filepath.Join(cfg.DataDir, "spool")
 	if err := os.MkdirAll(spoolDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	// The lock comes first: whoever does not own the journal touches nothing.
 	a.journal, err = sqlite.Open(ctx, sqlite.Config{
-		Path: cfg.DatabasePath, BootID: bootID(), Logger: opt.Logger, Metrics: sqlite.NewMetrics(registry),
+		Path: cfg.DatabasePath, BootID: bootID(), Logger: opt.Logger, Metrics: sqlite.NewMetrics(counters),
 	})
 	if err != nil {
 		return nil, err
@@ -131,14 +137,14 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err := a.leaveOutDetached(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.buildRegions(ctx, region.NewMetrics(registry)); err != nil {
+	if err := a.buildRegions(ctx, region.NewMetrics(counters)); err != nil {
 		return nil, err
 	}
 	state, err := a.epoch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.buildCore(state, spoolDir, registry); err != nil {
+	if err := a.buildCore(state, spoolDir, registry, counters); err != nil {
 		return nil, err
 	}
 	if err := a.attacher.Attach(ctx); err != nil {
@@ -147,7 +153,7 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err := a.buildFailover(ctx, registry, state); err != nil {
 		return nil, err
 	}
-	return a, a.buildFront(registry)
+	return a, a.buildFront(registry, counters)
 }
 
 // leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
@@ -226,7 +232,7 @@ func (a *App) epoch(ctx context.Context) (journal.State, error) {
 	return state, nil
 }
 
-func (a *App) buildCore(state journal.State, spoolDir string, registry *prometheus.Registry) (err error) {
+func (a *App) buildCore(state journal.State, spoolDir string, registry, counters *prometheus.Registry) (err error) {
 	// The journal may be on another file system than the rest of the data.
 	guard := disk.NewGuard(a.cfg.MinFreeBytes, a.cfg.DataDir, filepath.Dir(a.cfg.DatabasePath))
 	a.gateway, err = gateway.New(gateway.Config{
@@ -238,7 +244,7 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 		Unsettled:      func(string) { a.settler.Wake() },
 		Signed:         func() { a.uploads.Wake() },
 		PresignExpires: a.cfg.PresignExpires, PresignGrace: a.cfg.PresignGrace,
-		Logger: a.opt.Logger, Metrics: gateway.NewMetrics(registry),
+		Logger: a.opt.Logger, Metrics: gateway.NewMetrics(counters),
 	})
 	if err != nil {
 		return err
@@ -264,7 +270,7 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry *promethe
 			a.settler.Wake()
 		},
 		LeftOpen: a.gateway.LeftOpen,
-		Logger:   a.opt.Logger, Metrics: replicate.NewMetrics(registry),
+		Logger:   a.opt.Logger, Metrics: replicate.NewMetrics(counters),
 	})
 	if err != nil {
 		return err
@@ -297,7 +303,11 @@ func activeFirst(regions []*region.Region, active string) []*region.Region {
 	return ordered
 }
 
-func (a *App) buildFront(registry *prometheus.Registry) (err error) {
+func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
+	a.stats, err = stats.New(stats.Config{Counters: counters, Regions: a.gateway.Regions(), Rows: a.rows, Logger: a.opt.Logger})
+	if err != nil {
+		return err
+	}
 	var tokens []string
 	for _, t := range a.cfg.APITokens {
 		tokens = append(tokens, t.Secret)
@@ -305,15 +315,29 @@ func (a *App) buildFront(registry *prometheus.Registry) (err error) {
 	a.api, err = restapi.New(restapi.Config{
 		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
-		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Uncompared: a.attacher.Uncompared, Checkpoint: a.notary.Latest,
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Uncompared: a.attacher.Uncompared, Checkpoint: a.notary.Latest,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
-		MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		MetricsHandler: promhttp.HandlerFor(prometheus.Gatherers{registry, counters}, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),
 			ErrorHandling: promhttp.ContinueOnError, // one metric that fails hides no other
 		}),
 		Logger: a.opt.Logger, Metrics: restapi.NewMetrics(registry),
 	})
 	return err
+}
+
+// rows are what the statistics tell of the journal.
+func (a *App) rows(ctx context.Context) (stats.Rows, error) {
+	statuses, err := a.gateway.RegionStatuses(ctx)
+	if err != nil {
+		return stats.Rows{}, err
+	}
+	var rows stats.Rows
+	for _, s := range statuses {
+		rows.Regions = append(rows.Regions, stats.RegionRows{Name: s.Name, Compared: s.Compared, Lag: s.Lag})
+	}
+	rows.Counts, err = a.journal.Counts(ctx)
+	return rows, err
 }
 
 // regionStartTimeout is how long embedded regions may take to serve.
@@ -354,7 +378,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	isServing = true
 	runs := []func(context.Context) error{
-		a.gateway.Run, a.settler.Run, a.uploads.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run,
+		a.gateway.Run, a.settler.Run, a.uploads.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run, a.stats.Run,
 	}
 	failed := make(chan struct{}, len(runs))
 	for _, run := range runs {

@@ -15,7 +15,8 @@ var metricNames = []string{
 	"tandem_copied_bytes_total", "tandem_copies_total", "tandem_failing_keys", "tandem_http_request_seconds_count",
 	"tandem_http_requests_total", "tandem_journal_changes_total", "tandem_journal_commit_seconds_count", "tandem_journal_commits_total",
 	"tandem_journal_errors_total", "tandem_lag_seconds", "tandem_pending_bytes", "tandem_pending_keys",
-	"tandem_read_fallbacks_total", "tandem_region_request_seconds_count", "tandem_region_requests_total",
+	"tandem_read_fallbacks_total", "tandem_region_operations_total", "tandem_region_received_bytes_total", "tandem_region_request_seconds_count", "tandem_region_requests_total",
+	"tandem_region_sent_bytes_total",
 	"tandem_settled_keys_total", "tandem_unreplicable_keys", "tandem_writes_total", "go_goroutines", "process_open_fds",
 }
 

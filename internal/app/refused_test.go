@@ -149,7 +149,7 @@ func TestTokensOpenWhatTheyAreFor(t *testing.T) {
 		env:     map[string]string{"ADMIN_TOKEN": adminToken, "API_TOKENS": "app:" + apiToken},
 		unknown: true, // the harness has no token to ask with
 	})
-	paths := []string{"/objects/k", "/objects", "/replication/k", "/admin/state"}
+	paths := []string{"/objects/k", "/objects", "/replication/k", "/admin/state", "/admin/stats"}
 	for _, path := range paths {
 		for name, e := range map[string]edit{
 			"none": func(*http.Request) {}, "wrong": bearer(apiToken + "x"), "empty": bearer(""),
@@ -166,6 +166,7 @@ func TestTokensOpenWhatTheyAreFor(t *testing.T) {
 		}
 	}
 	wantProblem(t, g.do(http.MethodGet, "/admin/state", nil, bearer(apiToken)), 403, "AccessDenied")
+	wantProblem(t, g.do(http.MethodGet, "/admin/stats", nil, bearer(apiToken)), 403, "AccessDenied")
 	for _, method := range []string{"PUT", "DELETE"} {
 		wantProblem(t, g.do(method, "/objects/k", strings.NewReader("x"), bearer("nobody's")), 401, "Unauthorized")
 	}

@@ -24,12 +24,12 @@ var knows = map[string]struct {
 	"internal/app": {
 		[]string{
 			"internal/audit", "internal/config", "internal/disk", "internal/failover", "internal/gateway", "internal/health", "internal/journal",
-			"internal/journal/sqlite", "internal/mark", "internal/reconcile", "internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/server", "internal/settle",
+			"internal/journal/sqlite", "internal/mark", "internal/reconcile", "internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/server", "internal/settle", "internal/stats",
 		},
 		"the composition root knows everybody, the leaves excepted: it decides nothing that needs them",
 	},
 	"internal/restapi": {
-		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/s3op"},
+		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/s3op", "internal/stats"},
 		"a front that reads rows or asks regions by itself has freshness rules of its own, and two fronts then answer differently",
 	},
 	"internal/gateway": {
@@ -59,6 +59,7 @@ var knows = map[string]struct {
 	"internal/journal/journaltest": {
 		[]string{"internal/audit", "internal/journal"}, "the suite must fit every implementation, so it knows none",
 	},
+	"internal/stats":     {[]string{"internal/journal"}, "it reads the counters by their names in /metrics, so that whoever counts knows nothing of it"},
 	"internal/config":    {nil, "settings are read before anything else exists, and handed on as fields"},
 	"internal/disk":      {[]string{"internal/s3op"}, "a leaf beside the vocabulary of errors"},
 	"internal/server":    {nil, "listening and draining are the same whatever is served"},

@@ -70,6 +70,7 @@ func (g *Gateway) List(ctx context.Context, in ListInput) (*Listing, error) {
 	var failed error
 	for _, name := range append([]string{v.Active}, slices.DeleteFunc(slices.Clone(v.names), func(n string) bool { return n == v.Active })...) {
 		l := &lister{g: g, in: in, view: v, source: g.regions[name], certain: true}
+		g.Metrics.asks(l.source, opList)
 		page, err := l.page(ctx, string(after))
 		if region.IsDown(err) {
 			failed = cmp.Or(failed, err)
@@ -77,6 +78,9 @@ func (g *Gateway) List(ctx context.Context, in ListInput) (*Listing, error) {
 		}
 		if err != nil {
 			return nil, region.ToClient(err)
+		}
+		if page.Fallback {
+			g.Metrics.fellBack(name)
 		}
 		return page, nil
 	}

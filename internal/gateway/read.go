@@ -380,6 +380,7 @@ func (r *reader) from(ctx context.Context, name string) (*Read, error) {
 		header.Del("If-Unmodified-Since")
 		header.Del("Range") // the rest of what it has is perhaps of another version
 	}
+	r.g.Metrics.asks(source, opRead)
 	if r.in.HeadOnly {
 		a, err := source.Head(ctx, r.key, header)
 		if err != nil {
@@ -506,6 +507,7 @@ func (b *resumedBody) resume() bool {
 			continue
 		}
 		b.tried = append(b.tried, name)
+		b.g.Metrics.asks(b.g.regions[name], opRead)
 		rest, err := b.g.regions[name].Get(b.ctx, b.key, http.Header{
 			"Range":    {fmt.Sprintf("bytes=%d-%d", b.next, b.end-1)},
 			"If-Match": {s3op.QuoteETag(c.ETag)},

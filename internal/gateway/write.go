@@ -186,6 +186,11 @@ func (w *write) open() error {
 		return journal.ErrEpoch
 	}
 	w.mu.opened = true
+	op := opWrite
+	if w.operation == journal.Delete {
+		op = opDelete
+	}
+	w.g.Metrics.asked(w.active.Name(), op)
 	w.mu.deadline = time.AfterFunc(time.Until(deadline), func() { w.cancel(errDeadline) })
 	return nil
 }

@@ -74,6 +74,7 @@ type Region struct {
 	timeout     time.Duration
 	checkKey    func(string) error
 	metrics     *Metrics
+	traffic     traffic
 	admit       func() error
 	observed    func(error)
 
@@ -103,6 +104,7 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 		timeout:   cmp.Or(cfg.Timeout, 30*time.Second),
 		checkKey:  s3op.CheckKey,
 		metrics:   cfg.Metrics,
+		traffic:   cfg.Metrics.traffic(cfg.Name),
 		admit:     cfg.Admit,
 		observed:  cfg.Observed,
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/s3op"
 )
@@ -106,7 +108,7 @@ func (r *Region) send(ctx context.Context, q request) (*http.Response, error) {
 		return nil, e
 	}
 	w.pause()
-	resp.Body = &watchedResponse{body: resp.Body, watch: w, cancel: cancel, region: r.name, op: q.op}
+	resp.Body = &watchedResponse{body: resp.Body, watch: w, cancel: cancel, region: r.name, op: q.op, received: r.traffic.of(q).received}
 	return resp, nil
 }
 
@@ -123,7 +125,7 @@ func (r *Region) build(ctx context.Context, q request, w *watchdog) (*http.Reque
 		return nil, err
 	}
 	req.URL, req.Host = &u, u.Host
-	hash := unsignedPayload
+	hash, sent := unsignedPayload, r.traffic.of(q).sent
 	switch b := q.body.(type) {
 	case nil:
 		hash = emptySHA256
@@ -132,10 +134,12 @@ func (r *Region) build(ctx context.Context, q request, w *watchdog) (*http.Reque
 		whole := *b                    // whatever of it is read, b stays as it was given
 		_, _ = new(whole).WriteTo(sum) // neither side fails
 		hash = hex.EncodeToString(sum.Sum(nil))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&watchedBody{body: new(whole), watch: w}), nil }
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(&watchedBody{body: new(whole), watch: w, sent: sent}), nil
+		}
 		req.Body, _ = req.GetBody()
 	default:
-		req.Body = io.NopCloser(&watchedBody{body: b, watch: w})
+		req.Body = io.NopCloser(&watchedBody{body: b, watch: w, sent: sent})
 	}
 	if q.body != nil {
 		req.ContentLength = q.size
@@ -192,12 +196,14 @@ func (w *watchdog) stop()  { w.timer.Stop() }
 type watchedBody struct {
 	body  io.Reader
 	watch *watchdog
+	sent  prometheus.Counter // nil counts nothing
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.watch.pause()
 	n, err := b.body.Read(p)
 	b.watch.touch()
+	countBytes(b.sent, n)
 	return n, err
 }
 
@@ -209,12 +215,15 @@ type watchedResponse struct {
 	cancel context.CancelCauseFunc
 	region string
 	op     string
+	// received counts the bytes; nil counts nothing.
+	received prometheus.Counter
 }
 
 func (b *watchedResponse) Read(p []byte) (int, error) {
 	b.watch.touch()
 	n, err := b.body.Read(p)
 	b.watch.pause()
+	countBytes(b.received, n)
 	if err != nil && err != io.EOF {
 		err = &Error{Region: b.region, Operation: b.op, Outcome: Ambiguous, Err: err}
 	}

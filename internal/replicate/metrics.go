@@ -12,8 +12,9 @@ import (
 
 // Metrics counts copies. A nil *Metrics counts nothing.
 type Metrics struct {
-	copies *prometheus.CounterVec
-	bytes  *prometheus.CounterVec
+	copies  *prometheus.CounterVec
+	bytes   *prometheus.CounterVec
+	repairs *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics with reg.
@@ -26,8 +27,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tandem_copied_bytes_total", Help: "Bytes of the copies made to a region.",
 		}, []string{"region"}),
+		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tandem_repairs_total", Help: "Times that a key was brought back to its acknowledged version in the region while that was active.",
+		}, []string{"region"}),
 	}
-	reg.MustRegister(m.copies, m.bytes)
+	reg.MustRegister(m.copies, m.bytes, m.repairs)
 	return m
 }
 
@@ -37,6 +41,12 @@ func (m *Metrics) copied(region, outcome string, bytes int64) {
 	}
 	m.copies.WithLabelValues(region, outcome).Inc()
 	m.bytes.WithLabelValues(region).Add(float64(bytes))
+}
+
+func (m *Metrics) repaired(region string) {
+	if m != nil {
+		m.repairs.WithLabelValues(region).Inc()
+	}
 }
 
 // lagTimeout bounds the look into the index for each region.

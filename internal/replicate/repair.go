@@ -101,6 +101,7 @@ func (c *copier) withIntent(ctx context.Context, etag, displaces string, write f
 func (c *copier) commitRepair(ctx context.Context, id int64, etag string) error {
 	committed, err := c.Journal.Commit(ctx, id, journal.Written{ETag: etag})
 	if err == nil {
+		c.Metrics.repaired(c.task.Region)
 		if !committed.Settled {
 			c.Unsettled(c.o.Key)
 		}

@@ -156,14 +156,20 @@ func (a *API) describeRegion(s gateway.RegionStatus, h health.Status) regionBody
 	if h.LastError != "" {
 		body.Error = &h.LastError
 	}
-	if s.Compared {
-		lag := 0.0
-		if !s.Lag.OldestPending.IsZero() {
-			lag = time.Since(s.Lag.OldestPending).Seconds()
-		}
-		body.LagSeconds = &lag
-	}
+	body.LagSeconds = lagSeconds(s.Compared, s.Lag.OldestPending)
 	return body
+}
+
+// lagSeconds is nil where the bucket was never compared.
+func lagSeconds(compared bool, oldest time.Time) *float64 {
+	if !compared {
+		return nil
+	}
+	lag := 0.0
+	if !oldest.IsZero() {
+		lag = time.Since(oldest).Seconds()
+	}
+	return &lag
 }
 
 type healthBody struct {

@@ -25,6 +25,7 @@ import (
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 const (
@@ -150,6 +151,7 @@ func newFront(t *testing.T) *front {
 	}
 	api, err := restapi.New(restapi.Config{
 		Gateway: f.gateway, Failover: f.failover, Records: f.records, Health: func() []health.Status { return nil },
+		Stats:      func(context.Context) (stats.Report, error) { return stats.Report{}, errInside },
 		Checkpoint: func() string { return "signed" }, Access: restapi.NewAccess(adminToken, []string{apiToken}, true),
 		Ready: func() error { return nil }, MaxJSONBytes: 1 << 10, MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})
@@ -303,7 +305,7 @@ func TestDryRunIsDescribed(t *testing.T) {
 		Uncompared: map[string]failover.Uncompared{"a": {Keys: 5, Known: true}, "b": {}},
 	}
 	f.want(f.do("POST", "/admin/failover/promote", `{"dryRun": true}`), 200, `{
-		"dryRun": true, "from": "a", "to": "b", "allowed": true, "objections": [], "atRisk": {"keys": 3, "bytes": 30}, "inDoubt": 1,
+		"dryRun": true, "from": "a", "to": "b", "allowed": true, "objections": [], "atRisk": {"keys": 3, "bytes": 30}, "inDoubt": 1, "openUrls": 0,
 		"oldestPendingSeconds": null, "writesInFlight": 7, "canary": {"ok": true, "elapsedSeconds": 0.25}, "neverCompared": {"a": 5, "b": null}
 	}`)
 	f.failover.result = failover.Result{
@@ -312,7 +314,7 @@ func TestDryRunIsDescribed(t *testing.T) {
 	}
 	f.want(f.do("POST", "/admin/failover/promote", `{"dryRun": true}`), 200, `{
 		"dryRun": true, "from": "a", "to": "b", "allowed": false, "objections": [{"region": "b", "code": "not-writable", "message": "status 507"}],
-		"atRisk": {"keys": 0, "bytes": 0}, "inDoubt": 0, "oldestPendingSeconds": null, "writesInFlight": 0,
+		"atRisk": {"keys": 0, "bytes": 0}, "inDoubt": 0, "openUrls": 0, "oldestPendingSeconds": null, "writesInFlight": 0,
 		"canary": {"ok": false, "error": "status 507", "elapsedSeconds": 0}, "neverCompared": {}
 	}`)
 	f.failover.result = failover.Result{Risk: journal.Risk{OldestPending: time.Now().Add(-time.Minute)}}
@@ -619,6 +621,7 @@ func TestRegionIsRemovedByItsName(t *testing.T) {
 // adminPaths are what only an administrator may ask, with the methods that there are.
 var adminPaths = map[string][]string{
 	"/admin/state":               {"GET", "HEAD"},
+	"/admin/stats":               {"GET", "HEAD"},
 	"/admin/failover/promote":    {"POST"},
 	"/admin/failovers":           {"GET", "HEAD"},
 	"/admin/failovers/2":         {"GET", "HEAD"},

@@ -25,6 +25,7 @@ import (
 	"github.com/gnew/tandem/internal/region/regiontest"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 // Secrets that no answer may have in it.
@@ -44,6 +45,33 @@ type rowsInMemory struct {
 	open     map[int64]journal.Intent
 	last     int64
 	doubtful int
+	signed   []journal.SignedURL
+}
+
+func (j *rowsInMemory) Sign(_ context.Context, u journal.SignedURL) (journal.SignedURL, error) {
+	if u.Operation == journal.PresignedPut {
+		j.last++
+		u.ID = j.last
+		j.signed = append(j.signed, u)
+	}
+	return u, nil
+}
+
+func (j *rowsInMemory) SignedURLs(_ context.Context, _ string, after int64, limit int) (list []journal.SignedURL, err error) {
+	for _, u := range j.signed {
+		if u.ID > after && len(list) < limit {
+			list = append(list, u)
+		}
+	}
+	return list, nil
+}
+
+func (j *rowsInMemory) OpenURLs(context.Context, string) (map[string]journal.OpenURLs, error) {
+	open := make(map[string]journal.OpenURLs)
+	for _, u := range j.signed {
+		open[u.Region] = journal.OpenURLs{Count: open[u.Region].Count + 1, Until: u.OpenUntil}
+	}
+	return open, nil
 }
 
 func (j *rowsInMemory) Open(_ context.Context, i journal.Intent) (int64, error) {
@@ -162,6 +190,7 @@ func newWhole(t *testing.T, spool string) *whole {
 	g.API, err1 = restapi.New(restapi.Config{
 		Gateway: core, Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
 		Access: restapi.NewAccess(fuzzAdminToken, []string{fuzzAPIToken}, true), Ready: func() error { return nil }, MaxJSONBytes: 4 << 10,
+		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), Logger: log,
 	})
 	if err1 != nil {

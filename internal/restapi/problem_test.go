@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 // newAPI returns a front whose gateway is only there for what gives it methods.
@@ -22,6 +24,7 @@ func newAPI(t *testing.T, g Gateway) *API {
 	t.Helper()
 	a, err := New(Config{
 		Gateway: g, Failover: noFailover{}, Records: noRecords{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
+		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/s3op"
+	"github.com/gnew/tandem/internal/stats"
 )
 
 // Gateway is what the front needs of the core.
@@ -48,6 +49,8 @@ type Config struct {
 	// Uncompared is how many keys of a region were never compared; known is false while they
 	// are not counted. Default: never known.
 	Uncompared func(region string) (keys int64, known bool)
+	// Stats tells what was done, for /admin/stats. Required.
+	Stats func(ctx context.Context) (stats.Report, error)
 	// Checkpoint is the newest signed head of the audit chain. Default: none.
 	Checkpoint func() string
 	// Access decides who may ask. Required.
@@ -73,9 +76,9 @@ type API struct{ Config }
 
 // New returns the front.
 func New(cfg Config) (*API, error) {
-	if cfg.Gateway == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Access == nil || cfg.Ready == nil ||
+	if cfg.Gateway == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Stats == nil || cfg.Access == nil || cfg.Ready == nil ||
 		cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
-		return nil, errors.New("restapi: Gateway, Failover, Records, Health, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+		return nil, errors.New("restapi: Gateway, Failover, Records, Health, Stats, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
 	}
 	if cfg.Uncompared == nil {
 		cfg.Uncompared = func(string) (int64, bool) { return 0, false }
@@ -157,6 +160,8 @@ func (a *API) find(r *http.Request) (operation, error) {
 		return get("ListPresigned", Admin, a.getPresigned)
 	case "/admin/state":
 		return get("GetState", Admin, a.getState)
+	case "/admin/stats":
+		return get("GetStats", Admin, a.getStats)
 	case "/admin/failover/promote":
 		return byMethod(r, map[string]operation{http.MethodPost: {"Promote", Admin, a.postPromote}})
 	case "/admin/failovers":
@@ -179,7 +184,7 @@ func (a *API) find(r *http.Request) (operation, error) {
 	}
 	return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath",
 		"there is nothing at this path; see /objects, /replication/{key}, /sign, /healthz, /livez, /readyz, /metrics, "+
-			"/admin/state, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/presigned, /admin/audit")
+			"/admin/state, /admin/stats, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/presigned, /admin/audit")
 }
 
 func (a *API) findObject(r *http.Request, key string) (operation, error) {

@@ -72,7 +72,7 @@ func TestAPathAndAMethodAreAnOperation(t *testing.T) {
 	for _, c := range []struct{ method, path, want string }{
 		{"PUT", "/objects/k", "PutObject"}, {"GET", "/objects/k", "GetObject"}, {"HEAD", "/objects/k", "HeadObject"},
 		{"DELETE", "/objects/k", "DeleteObject"}, {"GET", "/objects", "ListObjects"}, {"POST", "/objects", "PostObject"},
-		{"GET", "/replication/k", "GetReplication"}, {"GET", "/admin/state", "GetState"}, {"HEAD", "/admin/state", "GetState"},
+		{"GET", "/replication/k", "GetReplication"}, {"GET", "/admin/state", "GetState"}, {"HEAD", "/admin/state", "GetState"}, {"GET", "/admin/stats", "GetStats"},
 		{"GET", "/healthz", "GetHealth"}, {"GET", "/livez", "GetLive"}, {"GET", "/readyz", "GetReady"}, {"GET", "/metrics", "GetMetrics"},
 	} {
 		if _, op, err := keyOf(t, c.method, c.path); err != nil || op != c.want {

@@ -56,6 +56,7 @@ type Journal struct {
 	writer  *writer
 	readers *sql.DB
 	lock    *flock.Flock
+	path    string
 	rest    time.Duration
 	// machineStopped: the machine went down while the journal was open.
 	machineStopped bool
@@ -122,7 +123,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	readers.SetMaxOpenConns(4)
 	readers.SetMaxIdleConns(4)
-	return &Journal{writer: w, readers: readers, rest: cmp.Or(cfg.RestInterval, 5*time.Second), machineStopped: machineStopped}, nil
+	return &Journal{writer: w, readers: readers, path: cfg.Path, rest: cmp.Or(cfg.RestInterval, 5*time.Second), machineStopped: machineStopped}, nil
 }
 
 // dsn names the file with the pragmas of every connection; cacheKiB bounds a
