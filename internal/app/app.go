@@ -269,8 +269,8 @@ func (a *App) buildCore(state journal.State, spoolDir string, registry, counters
 			a.gateway.Distrust(key)
 			a.settler.Wake()
 		},
-		LeftOpen: a.gateway.LeftOpen,
-		Logger:   a.opt.Logger, Metrics: replicate.NewMetrics(counters),
+		LeftOpen: a.gateway.LeftOpen, Copied: a.gateway.Copied,
+		Logger: a.opt.Logger, Metrics: replicate.NewMetrics(counters),
 	})
 	if err != nil {
 		return err
@@ -447,7 +447,10 @@ func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan st
 	}
 	return server.Run(ctx, server.Config{
 		Listener: listener, Handler: a.api, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
-		Draining: func() { a.notReady.Store(&errDraining) },
+		Draining: func() {
+			a.notReady.Store(&errDraining)
+			a.gateway.EndWaits()
+		},
 	})
 }
 

@@ -90,7 +90,7 @@ type dryRun struct {
 	From, To             string
 	Objections           []objection
 	AtRisk               struct{ Keys, Bytes int64 }
-	InDoubt              int64
+	InDoubt, OpenURLs    int64
 	OldestPendingSeconds *float64
 	WritesInFlight       int
 	Canary               struct {

@@ -401,6 +401,10 @@ type gatewayState struct {
 		NeverCompared                *int64
 		Pending                      struct{ Keys, Bytes, Failing, Unreplicable int64 }
 		LagSeconds                   *float64
+		OpenURLs                     struct {
+			Count int64
+			Until *time.Time
+		}
 	}
 }
 

@@ -101,6 +101,7 @@ type Gateway struct {
 	// resolving has a place for the one conflict that is being resolved.
 	resolving chan struct{}
 	stopping  context.Context
+	waits     *waits
 	stop      context.CancelFunc
 }
 
@@ -132,6 +133,7 @@ func New(cfg Config) (*Gateway, error) {
 		resolving: make(chan struct{}, 1),
 		spool:     newSpool(cfg.SpoolDir, cfg.PartBytes), orphans: orphans{wake: make(chan struct{}, 1)},
 	}
+	g.waits = newWaits()
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	var names []string
 	for _, r := range cfg.Regions {

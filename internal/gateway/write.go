@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -27,6 +28,17 @@ type Result struct {
 	Version journal.Version
 	// Replication is the state of each replica's copy.
 	Replication map[string]journal.CopyState
+}
+
+// Regions are those that are known to have the write, the active first.
+func (r *Result) Regions() []string {
+	names := []string{r.Region}
+	for _, name := range slices.Sorted(maps.Keys(r.Replication)) {
+		if r.Replication[name] == journal.Current {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 var (

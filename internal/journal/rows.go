@@ -335,6 +335,9 @@ type Observation struct {
 	Version Version
 	// Intents are the ids of the key's intents before the region was read.
 	Intents []int64
+	// Held is what the index said of the region before it was read: where that is open to presigned URLs, what
+	// was seen counts only while it says so.
+	Held Copy
 	// Found is false where a healthy region answered that it has no such key.
 	Found bool
 	Written

@@ -59,6 +59,8 @@ type Config struct {
 	// Unsettled is told of a key that Settle is to close, for the active may not hold what
 	// the index says; it must not block. Required.
 	Unsettled func(key string)
+	// Copied is told of a key of which a copy was made; it must not block. Default: nobody.
+	Copied func(key string)
 	// Logger is required.
 	Logger *slog.Logger
 	// Metrics counts. Default: none.
@@ -80,6 +82,9 @@ func New(cfg Config) (*Replicator, error) {
 	}
 	if cfg.LeftOpen == nil || cfg.Unsettled == nil {
 		return nil, errors.New("replicate: LeftOpen and Unsettled are required")
+	}
+	if cfg.Copied == nil {
+		cfg.Copied = func(string) {}
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, 8)
 	cfg.Lease = cmp.Or(cfg.Lease, 2*time.Minute)
@@ -345,6 +350,7 @@ func (q *queue) finish(ctx context.Context, t journal.Task, etag string, started
 		q.Logger.WarnContext(ctx, "copy made but not recorded; it is made again", "region", t.Region, "err", err)
 		return
 	}
+	q.Copied(t.Object.Key)
 	q.Metrics.copied(t.Region, string(state), t.Object.Size)
 	q.Logger.DebugContext(ctx, "copied", "region", t.Region, "key", t.Object.Key, "version", t.Object.Version,
 		"state", state, "elapsed", time.Since(started))

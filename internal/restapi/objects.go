@@ -31,7 +31,8 @@ type writeBody struct {
 	Replication map[string]string `json:"replication"`
 }
 
-func writeResult(w http.ResponseWriter, result gateway.Result) {
+// writeResult answers with 201, or with 202 where the wait for other regions has ended before they had the write.
+func writeResult(w http.ResponseWriter, result gateway.Result, isThere bool) {
 	body := writeBody{
 		Key: result.Key, ETag: result.ETag, Size: result.Size, ContentType: result.ContentType,
 		Region: result.Region, Version: result.Version.String(), Replication: make(map[string]string),
@@ -40,22 +41,32 @@ func writeResult(w http.ResponseWriter, result gateway.Result) {
 		body.Replication[name] = string(state)
 	}
 	h := w.Header()
-	h.Set("Etag", s3op.QuoteETag(result.ETag))
+	if result.ETag != "" {
+		h.Set("Etag", s3op.QuoteETag(result.ETag))
+	}
 	h.Set("X-Tandem-Region", result.Region)
 	h.Set("X-Tandem-Version", result.Version.String())
-	writeJSON(w, "application/json", http.StatusCreated, body)
+	status := http.StatusCreated
+	if !isThere {
+		status = http.StatusAccepted
+	}
+	writeJSON(w, "application/json", status, body)
 }
 
 func (a *API) putObject(w http.ResponseWriter, r *http.Request, key string) error {
 	if len(r.Header["Content-Range"]) > 0 {
 		return s3op.NewError(s3op.Invalid, "InvalidArgument", "Content-Range is not allowed: a PUT holds the whole object (RFC 9110, section 14.5)")
 	}
+	wait, err := a.waitOf(r.Header)
+	if err != nil {
+		return err
+	}
 	body := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
 	result, err := a.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
 	if err != nil {
 		return err
 	}
-	writeResult(w, result)
+	writeResult(w, result, a.await(w, r, &result, wait))
 	return nil
 }
 
@@ -90,6 +101,10 @@ type postBody struct {
 const postForm = `want {"dataBase64": "…", "key": "…" (optional), "contentType": "…" (optional)}`
 
 func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
+	wait, err := a.waitOf(r.Header)
+	if err != nil {
+		return err
+	}
 	var in postBody
 	if err := a.readJSON(w, r, &in, postForm); err != nil {
 		return err
@@ -117,7 +132,7 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/objects/"+s3op.EscapePath(result.Key))
-	writeResult(w, result)
+	writeResult(w, result, a.await(w, r, &result, wait))
 	return nil
 }
 
@@ -295,12 +310,21 @@ func send(w io.Writer, body io.Reader) error {
 }
 
 func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, key string) error {
+	wait, err := a.waitOf(r.Header)
+	if err != nil {
+		return err
+	}
 	result, err := a.Gateway.Delete(r.Context(), key, r.Header)
 	if err != nil {
 		return err
 	}
+	isThere := a.await(w, r, &result, wait)
 	w.Header().Set("X-Tandem-Region", result.Region)
 	w.Header().Set("X-Tandem-Version", result.Version.String())
+	if !isThere {
+		writeResult(w, result, false)
+		return nil
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

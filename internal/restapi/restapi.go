@@ -30,6 +30,7 @@ type Gateway interface {
 	Status(ctx context.Context, key string) (*gateway.KeyStatus, error)
 	RegionStatuses(ctx context.Context) ([]gateway.RegionStatus, error)
 	Resolve(ctx context.Context, r gateway.Resolution) error
+	Await(ctx context.Context, r *gateway.Result, w gateway.Wait) bool
 	Sign(ctx context.Context, in gateway.SignInput) (*gateway.Signed, error)
 	SignedURLs(ctx context.Context, after int64, limit int) ([]gateway.SignedURL, error)
 	State() gateway.State

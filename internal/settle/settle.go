@@ -253,7 +253,7 @@ func (s *Settler) openIn(o *journal.Object) []string {
 func (s *Settler) settleIn(ctx context.Context, o *journal.Object, name string) (journal.Decision, error) {
 	state := s.State()
 	seen := journal.Observation{
-		Bucket: o.Bucket, Key: o.Key, Region: name, Epoch: state.Epoch, Version: o.Version, ReadAt: time.Now(),
+		Bucket: o.Bucket, Key: o.Key, Region: name, Epoch: state.Epoch, Version: o.Version, Held: o.Copy(name), ReadAt: time.Now(),
 	}
 	for _, i := range o.Intents {
 		if !i.InDoubt && i.Region == name {

@@ -24,6 +24,7 @@ type gatewayState struct {
 	Epoch   int64
 	Regions []struct {
 		Name, Health        string
+		OpenURLs            struct{ Count int }
 		Compared, Regressed bool
 		LastError           *string
 		Pending             struct{ Keys int64 }
@@ -193,7 +194,7 @@ func (w *world) restless() error {
 		return err
 	}
 	for _, r := range state.Regions {
-		if r.Health != "up" || r.Regressed || !r.Compared {
+		if r.Health != "up" || r.Regressed || !r.Compared || r.OpenURLs.Count > 0 {
 			pending, _ := w.pendingKeys()
 			return fmt.Errorf("%+v: %s", r, pending)
 		}

@@ -20,6 +20,7 @@ func presignedTests() []test {
 		{"AnUploadToAReplicaLosesAgainstWhatWasAcknowledgedSince", uploadedToReplica},
 		{"NothingIsSignedInAnotherEpochOrRegion", signingRefused},
 		{"NoPutIsSignedOverALoserOrUnderARepair", signingInTheWay},
+		{"ALookThatACopyHasOvertakenFindsNothing", overtakenLook},
 		{"OpenURLsSurviveACrash", urlsSurviveACrash},
 	}
 }
@@ -46,7 +47,16 @@ func (s *store) signature(key, region string) journal.SignedURL {
 func (s *store) seenIn(key, region, etag string) journal.Observation {
 	s.t.Helper()
 	o := s.found(key, etag)
+	return s.inRegion(o, region)
+}
+
+// inRegion is the same observation, made in another region.
+func (s *store) inRegion(o journal.Observation, region string) journal.Observation {
+	s.t.Helper()
 	o.Region = region
+	if row, err := s.Lookup(s.t.Context(), bucket, o.Key); err == nil {
+		o.Held = row.Copy(region)
+	}
 	return o
 }
 
@@ -137,7 +147,7 @@ func urlCloses(s *store) {
 	last := s.seenIn("k", active, "a")
 	last.ReadAt = u.OpenUntil
 	s.settle(last, journal.Stand)
-	nothing := s.absent("new")
+	nothing := s.inRegion(s.absent("new"), active)
 	nothing.ReadAt = u.OpenUntil
 	s.settle(nothing, journal.NotApplied)
 	s.same("the open URLs", s.urls(), []journal.SignedURL(nil))
@@ -162,8 +172,8 @@ func urlsInLedger(s *store) {
 		s.t.Errorf("got %d in doubt, %d at risk, want the URL alone", f.InDoubt, f.AtRisk)
 	}
 	s.closed(2, "k", "")
-	last := s.absent("k")
-	last.Region, last.ReadAt = active, u.OpenUntil
+	last := s.inRegion(s.absent("k"), active)
+	last.ReadAt = u.OpenUntil
 	s.settle(last, journal.NotApplied)
 	s.closed(2, "k", journal.WasNotApplied)
 }
@@ -243,6 +253,18 @@ func signingInTheWay(s *store) {
 		_, err := s.Sign(s.t.Context(), under)
 		s.refused(err, journal.ErrRepairing)
 	})
+}
+
+func overtakenLook(s *store) {
+	s.put("k", "a")
+	s.finish(s.claimOne(replica), "a", journal.Current)
+	s.sign("k", replica)
+	s.put("k", "b")
+	task := s.claimOne(replica)
+	seen := s.seenIn("k", replica, "x") // uploaded, and then replaced
+	s.finish(task, "b", journal.Current)
+	s.settle(seen, journal.Wait)
+	s.settle(s.seenIn("k", replica, "y"), journal.Adopted)
 }
 
 func urlsSurviveACrash(s *store) {

@@ -30,6 +30,9 @@ func (j *Journal) Settle(ctx context.Context, seen journal.Observation) (journal
 		if moved && !mutant.On(mutant.SettledUnderWay) || !isOpenIn(o, seen.Region) {
 			return nil
 		}
+		if isOvertaken(o, seen) {
+			return nil
+		}
 		regressed, err := t.isUnverified(seen.Bucket, seen.Region, o.Copy(seen.Region), seen.Key)
 		if err != nil {
 			return err
@@ -63,6 +66,14 @@ func allSeen(intents []journal.Intent, ids []int64, region string, all bool) boo
 // isOpenIn: where nothing is, another has settled the key since, and a copy may have been made.
 func isOpenIn(o *journal.Object, region string) bool {
 	return o.IsUnsettledIn(region) || slices.ContainsFunc(o.Intents, func(i journal.Intent) bool { return i.Region == region })
+}
+
+// isOvertaken: a copy was brought to the region since it was read. Where writes are in doubt none is; where
+// a presigned URL is open one may be. (A settler looks at a region; a copy is made there, and recorded; what the copy has
+// replaced would be taken for an upload.)
+func isOvertaken(o *journal.Object, seen journal.Observation) bool {
+	now := o.Copy(seen.Region)
+	return o.IsOpenToURLs(seen.Region) && (now.ETag != seen.Held.ETag || now.Version != seen.Held.Version || now.State != seen.Held.State)
 }
 
 func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decision) error {
