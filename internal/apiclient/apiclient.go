@@ -314,15 +314,27 @@ func isPassing(err error) bool {
 	if _, ok := errors.AsType[*UnreachableError](err); ok {
 		return true
 	}
-	_, ok := errors.AsType[*cutError](err)
+	_, ok := errors.AsType[*CutError](err)
 	return ok
 }
 
-// cutError is an answer that ended before its end.
-type cutError struct{ err error }
+// CutError is a connection that broke, or fell silent, before the end of an object. Nothing was
+// written by it.
+type CutError struct {
+	// IsWrite: the object was on its way to the gateway.
+	IsWrite bool
+	Err     error
+}
 
-func (e *cutError) Error() string { return "the gateway's answer was cut short: " + e.err.Error() }
-func (e *cutError) Unwrap() error { return e.err }
+func (e *CutError) Error() string {
+	if e.IsWrite {
+		return fmt.Sprintf("the connection broke before the end was sent; nothing was written: %v", e.Err)
+	}
+	return fmt.Sprintf("the gateway's answer was cut short: %v", e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CutError) Unwrap() error { return e.Err }
 
 // traced tells whether a request got as far as a connection.
 func traced(ctx context.Context, connected *atomic.Bool) context.Context {

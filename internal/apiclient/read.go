@@ -219,7 +219,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		case err == io.EOF:
 			err = io.ErrUnexpectedEOF
 		}
-		err = &cutError{causeOf(r.answer.Request.Context(), err)}
+		err = &CutError{Err: causeOf(r.answer.Request.Context(), err)}
 		r.Close()
 		if r.ETag == "" || r.Size < 0 {
 			return n, err // nothing says that more of it would be of the same object
@@ -277,7 +277,7 @@ func (c *Client) readAll(ctx context.Context, path string, h http.Header) ([]byt
 	e.watch.timer.Reset(c.IdleTimeout)
 	data, err := io.ReadAll(io.LimitReader(e.Body, maxPageBytes))
 	if err != nil {
-		return nil, nil, &cutError{causeOf(e.Request.Context(), err)}
+		return nil, nil, &CutError{Err: causeOf(e.Request.Context(), err)}
 	}
 	return data, e.Header, nil
 }

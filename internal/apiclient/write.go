@@ -51,9 +51,6 @@ func (c *Client) Put(ctx context.Context, key string, in PutInput) (Written, err
 			return written, err
 		}
 		if err := p.wait(ctx, err); err != nil {
-			if ctx.Err() != nil {
-				err = fmt.Errorf("nothing was written: %w", context.Cause(ctx))
-			}
 			return written, err
 		}
 	}
@@ -115,7 +112,7 @@ func (c *Client) unanswered(ctx context.Context, key string, body *sentBody, con
 	if body.ended() {
 		return &UnknownOutcomeError{key, err}
 	}
-	return &cutError{err} // by whoever, before its end
+	return &CutError{IsWrite: true, Err: err}
 }
 
 // refusedWrite reads why a write was refused. What stands before a gateway does not know whether
