@@ -101,6 +101,9 @@ func download(ctx context.Context, env environment, flags transferFlags, options
 func target(key, to string) (dir, name string, err error) {
 	info, statErr := os.Stat(to)
 	if isFolder := to == "" || os.IsPathSeparator(to[len(to)-1]) || statErr == nil && info.IsDir(); !isFolder {
+		if named, err := filepath.EvalSymlinks(to); err == nil {
+			to = named // what a link leads to is replaced, and not the link
+		}
 		return filepath.Dir(to), filepath.Base(to), nil
 	}
 	name = lastSegment(key)

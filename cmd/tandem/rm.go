@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,10 +46,8 @@ An object that could not be removed is reported, the others go on, and the exit 
 			case !r.all && len(keys) == 0:
 				return errors.New("which keys? (with --recursive, --all stands for every object)")
 			}
-			for _, key := range keys {
-				if key == "" {
-					return errors.New("a key is empty (with --recursive, --all stands for every object)")
-				}
+			if slices.Contains(keys, "") {
+				return errors.New("a key is empty (with --recursive, --all stands for every object)")
 			}
 			return nil
 		},

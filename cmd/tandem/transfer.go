@@ -149,7 +149,10 @@ func (t *transfers) one(ctx context.Context, w work) error {
 	t.report.end()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return failed(fmt.Errorf("not done: %w", err))
+	case err != nil:
 		return objectError(err)
 	}
 	return failed(t.mu.printing)

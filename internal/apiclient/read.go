@@ -221,6 +221,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 		}
 		err = &CutError{Err: causeOf(r.answer.Request.Context(), err)}
 		r.Close()
+		if r.ctx.Err() != nil {
+			return n, context.Cause(r.ctx)
+		}
 		if r.ETag == "" || r.Size < 0 {
 			return n, err // nothing says that more of it would be of the same object
 		}
