@@ -2,9 +2,10 @@
 // for commands.
 //
 // Reads are tried again, with growing delays, and go on at the byte that they had come to.
-// A write is sent again only while it certainly was not made: the gateway lets nothing reach a
-// region before it has the last byte of a body, so whatever breaks before that byte was handed
-// over has written nothing. After it, a missing answer is an *UnknownOutcomeError.
+// A write is sent again only while it certainly was not made: the gateway has nothing applied
+// before it has the last byte of a body, so whatever breaks before that byte was handed over has
+// written nothing. After it, a missing answer is an *UnknownOutcomeError. A body waits for the
+// gateway's 100 Continue, so that what is refused at once can be sent again from a pipe, too.
 package apiclient
 
 import (
