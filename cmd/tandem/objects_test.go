@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -109,6 +110,30 @@ func TestGetThatIsCutGoesOnByItself(t *testing.T) {
 	env, stdout := newTestEnv(t, serveObject(data, 40<<10))
 	if got := run(t.Context(), []string{"get", "k", "-"}, env); got != exitOK || !bytes.Equal(stdout.Bytes(), data) {
 		t.Errorf("got exit code %d and %d bytes, want %d", got, stdout.Len(), len(data))
+	}
+}
+
+func TestAnInterruptedTransferSaysSoAndCanGoOn(t *testing.T) {
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	env, _ := newTestEnv(t, func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Etag", `"an-etag-of-parts-2"`)
+		h.Set("X-Tandem-Region", "primary")
+		h.Set("X-Tandem-Freshness", "current")
+		h.Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		interrupt(errors.New("interrupt signal received"))
+		<-r.Context().Done()
+	})
+	var said bytes.Buffer
+	env.stderr = &said
+	dir := t.TempDir()
+	if got := run(ctx, []string{"get", "k", dir}, env); got != exitFailed || !strings.Contains(said.String(), "tandem: not done: interrupt signal received\n") {
+		t.Errorf("got exit code %d, want %d; it said %s", got, exitFailed, &said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "k")); err == nil {
+		t.Error("half a file has the name of the whole")
 	}
 }
 

@@ -102,6 +102,13 @@ func (g *gateway) get(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(rest)
 }
 
+// change changes how it answers from now on.
+func (g *gateway) change(how func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	how()
+}
+
 // brought is what the last PUT brought.
 func (g *gateway) brought() []byte {
 	g.mu.Lock()

@@ -54,7 +54,7 @@ func requireContent(t *testing.T, dir, name string, want []byte) {
 func TestADownloadThatIsCutGoesOnAtItsByte(t *testing.T) {
 	data := randomBytes(downloadBytes)
 	g := newGateway(t, data)
-	g.cut = 300 << 10
+	g.change(func() { g.cut = 300 << 10 })
 	root, dir := newFolder(t)
 	var reached int64
 	o, err := newClient(t, g.URL, 1).Download(t.Context(), "k", root, "f", apiclient.DownloadInput{Progress: func(done, size int64) {
@@ -85,7 +85,7 @@ func TestADownloadThatIsCutGoesOnAtItsByte(t *testing.T) {
 func TestAnInterruptedDownloadIsResumedByTheNextRun(t *testing.T) {
 	data := randomBytes(downloadBytes)
 	g := newGateway(t, data)
-	g.cut = 300 << 10
+	g.change(func() { g.cut = 300 << 10 })
 	root, dir := newFolder(t)
 	c := newClient(t, g.URL, 0)
 	for attempt := range 3 {
@@ -94,7 +94,7 @@ func TestAnInterruptedDownloadIsResumedByTheNextRun(t *testing.T) {
 		}
 		requireFiles(t, dir, "f.tandem-part", "f.tandem-part-of")
 	}
-	g.cut = 0
+	g.change(func() { g.cut = 0 })
 	if _, err := c.Download(t.Context(), "k", root, "f", apiclient.DownloadInput{}); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestAPartOfAnotherObjectIsNeverContinued(t *testing.T) {
 func TestAnObjectThatChangesInTheMiddleIsFetchedWhole(t *testing.T) {
 	first, second := randomBytes(downloadBytes), bytes.Repeat([]byte{'2'}, 700<<10)
 	g := newGateway(t, first)
-	g.cut = 300 << 10
+	g.change(func() { g.cut = 300 << 10 })
 	root, dir := newFolder(t)
 	isChanged := false
 	_, err := newClient(t, g.URL, 1).Download(t.Context(), "k", root, "f", apiclient.DownloadInput{Progress: func(done, _ int64) {
@@ -178,7 +178,7 @@ func TestAnObjectThatChangesInTheMiddleIsFetchedWhole(t *testing.T) {
 
 func TestWrongBytesNeverGetTheFilesName(t *testing.T) {
 	g := newGateway(t, randomBytes(1000))
-	g.etag = "0f343b0931126a20f133d67c2b018a3b"
+	g.change(func() { g.etag = "0f343b0931126a20f133d67c2b018a3b" })
 	root, dir := newFolder(t)
 	writeFile(t, dir, "f", []byte("before"))
 	c := newClient(t, g.URL, 0)
@@ -195,7 +195,7 @@ func TestWrongBytesNeverGetTheFilesName(t *testing.T) {
 
 func TestAnObjectThatIsNotThereLeavesNoFile(t *testing.T) {
 	g := newGateway(t, nil)
-	g.data = nil
+	g.change(func() { g.data = nil })
 	root, dir := newFolder(t)
 	_, err := newClient(t, g.URL, 3).Download(t.Context(), "k", root, "f", apiclient.DownloadInput{})
 	if !apiclient.IsNotFound(err) || !strings.Contains(err.Error(), "the key does not exist") {
@@ -249,7 +249,7 @@ func TestADownloadHasNoNameOfOneUnderWay(t *testing.T) {
 
 func TestAStreamIsOfOneVersionOrFails(t *testing.T) {
 	g := newGateway(t, randomBytes(downloadBytes))
-	g.cut = 300 << 10
+	g.change(func() { g.cut = 300 << 10 })
 	r, err := newClient(t, g.URL, 1).Open(t.Context(), "k", "", 0, apiclient.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -267,12 +267,14 @@ func TestAStreamIsOfOneVersionOrFails(t *testing.T) {
 func TestWhatIsStoredCompressedArrivesAsItIs(t *testing.T) {
 	data := []byte("this is no gzip at all")
 	g := newGateway(t, data)
-	g.before = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("Accept-Encoding") == "" {
-			w.Header().Set("Content-Encoding", "gzip")
+	g.change(func() {
+		g.before = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Accept-Encoding") == "" {
+				w.Header().Set("Content-Encoding", "gzip")
+			}
+			return false
 		}
-		return false
-	}
+	})
 	c, err := apiclient.New(apiclient.Config{URL: g.URL}) // with a transport of its own
 	if err != nil {
 		t.Fatal(err)
@@ -290,19 +292,21 @@ func TestWhatIsStoredCompressedArrivesAsItIs(t *testing.T) {
 func TestAReadThatIsRefusedForNowIsTriedAgainAndThenGivenUp(t *testing.T) {
 	g := newGateway(t, randomBytes(10))
 	left := 2
-	g.before = func(w http.ResponseWriter, _ *http.Request) bool {
-		if left--; left < 0 {
-			return false
+	g.change(func() {
+		g.before = func(w http.ResponseWriter, _ *http.Request) bool {
+			if left--; left < 0 {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"code":"NotYetReplicated","detail":"wait a little"}`)
+			return true
 		}
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, `{"code":"NotYetReplicated","detail":"wait a little"}`)
-		return true
-	}
+	})
 	if _, err := newClient(t, g.URL, 2).Head(t.Context(), "k", apiclient.ReadOptions{}); err != nil {
 		t.Errorf("got %v after two refusals", err)
 	}
-	left = 1 << 20
+	g.change(func() { left = 1 << 20 })
 	_, err := newClient(t, g.URL, 2).Head(t.Context(), "k", apiclient.ReadOptions{})
 	if err == nil || !strings.Contains(err.Error(), "wait a little") {
 		t.Errorf("got %v, want what the gateway said", err)

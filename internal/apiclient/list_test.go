@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gnew/tandem/internal/apiclient"
@@ -16,11 +17,10 @@ func TestAListingIsReadToItsEndInOneOrder(t *testing.T) {
 		"x": `{"objects":[],"commonPrefixes":[],"truncated":true,"cursor":"y"}`,
 		"y": `{"objects":[{"key":"e"}],"commonPrefixes":["f/"],"truncated":false,"cursor":null}`,
 	}
-	isBroken := true
+	var asked atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		if q.Get("cursor") == "y" && isBroken {
-			isBroken = false
+		if q.Get("cursor") == "y" && asked.Add(1) == 1 {
 			panic(http.ErrAbortHandler)
 		}
 		if q.Get("prefix") != "ä &+" || q.Get("delimiter") != "/" {

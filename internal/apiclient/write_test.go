@@ -43,16 +43,18 @@ func TestAPutThatIsRefusedBeforeItsBodyIsTriedAgain(t *testing.T) {
 			g := newGateway(t, nil)
 			s := &source{data: randomBytes(size)}
 			refusals := 0
-			g.before = func(w http.ResponseWriter, r *http.Request) bool {
-				if refusals++; refusals > 1 {
-					return false
+			g.change(func() {
+				g.before = func(w http.ResponseWriter, r *http.Request) bool {
+					if refusals++; refusals > 1 {
+						return false
+					}
+					if n := s.read.Load(); n > 0 {
+						t.Errorf("%d bytes were read before the refusal", n)
+					}
+					problem(w, http.StatusServiceUnavailable, "ServiceUnavailable", "nothing was written")
+					return true
 				}
-				if n := s.read.Load(); n > 0 {
-					t.Errorf("%d bytes were read before the refusal", n)
-				}
-				problem(w, http.StatusServiceUnavailable, "ServiceUnavailable", "nothing was written")
-				return true
-			}
+			})
 			in := apiclient.PutInput{Open: s.open, Size: -1} // it cannot be read again: a pipe
 			if isKnown {
 				in.Size = int64(size)
@@ -75,11 +77,13 @@ func TestAPutWithoutAnAnswerIsNotSentAgain(t *testing.T) {
 	} {
 		for _, size := range []int{0, 1, 1 << 20} {
 			g := newGateway(t, nil)
-			g.before = func(w http.ResponseWriter, r *http.Request) bool {
-				_, _ = io.Copy(io.Discard, r.Body)
-				answer(w)
-				return true
-			}
+			g.change(func() {
+				g.before = func(w http.ResponseWriter, r *http.Request) bool {
+					_, _ = io.Copy(io.Discard, r.Body)
+					answer(w)
+					return true
+				}
+			})
 			s := &source{data: randomBytes(size)}
 			_, err := newClient(t, g.URL, 3).Put(t.Context(), "k", apiclient.PutInput{Open: s.open, Reopens: true, Size: int64(size)})
 			_, isUnknown := errors.AsType[*apiclient.UnknownOutcomeError](err)
@@ -92,11 +96,13 @@ func TestAPutWithoutAnAnswerIsNotSentAgain(t *testing.T) {
 
 func TestARefusalAfterTheBodyIsToldAndNotTriedAgain(t *testing.T) {
 	g := newGateway(t, nil)
-	g.before = func(w http.ResponseWriter, r *http.Request) bool {
-		_, _ = io.Copy(io.Discard, r.Body)
-		problem(w, http.StatusServiceUnavailable, "ServiceUnavailable", "the write may or may not have been applied")
-		return true
-	}
+	g.change(func() {
+		g.before = func(w http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.Copy(io.Discard, r.Body)
+			problem(w, http.StatusServiceUnavailable, "ServiceUnavailable", "the write may or may not have been applied")
+			return true
+		}
+	})
 	s := &source{data: randomBytes(10)}
 	_, err := newClient(t, g.URL, 3).Put(t.Context(), "k", apiclient.PutInput{Open: s.open, Reopens: true, Size: 10})
 	if e, ok := errors.AsType[*apiclient.StatusError](err); !ok || e.Status != http.StatusServiceUnavailable || len(g.seen()) != 1 {
@@ -108,14 +114,16 @@ func TestAPutThatIsCutBeforeItsEndIsSentAgainFromAFileAlone(t *testing.T) {
 	for _, reopens := range []bool{true, false} {
 		g := newGateway(t, nil)
 		isFirst := true
-		g.before = func(w http.ResponseWriter, r *http.Request) bool {
-			if !isFirst {
-				return false
+		g.change(func() {
+			g.before = func(w http.ResponseWriter, r *http.Request) bool {
+				if !isFirst {
+					return false
+				}
+				isFirst = false
+				_, _ = io.CopyN(io.Discard, r.Body, 1000)
+				panic(http.ErrAbortHandler)
 			}
-			isFirst = false
-			_, _ = io.CopyN(io.Discard, r.Body, 1000)
-			panic(http.ErrAbortHandler)
-		}
+		})
 		s := &source{data: randomBytes(32 << 20)} // more than sockets hold
 		_, err := newClient(t, g.URL, 3).Put(t.Context(), "k", apiclient.PutInput{Open: s.open, Reopens: reopens, Size: int64(len(s.data))})
 		if _, isUnknown := errors.AsType[*apiclient.UnknownOutcomeError](err); isUnknown || (err == nil) != reopens {
@@ -164,7 +172,7 @@ func TestWhereNobodyListensNothingIsInDoubt(t *testing.T) {
 
 func TestADeleteWithoutAnAnswerIsNotSentAgain(t *testing.T) {
 	g := newGateway(t, nil)
-	g.before = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
+	g.change(func() { g.before = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) } })
 	_, err := newClient(t, g.URL, 3).Delete(t.Context(), "k")
 	if _, ok := errors.AsType[*apiclient.UnknownOutcomeError](err); !ok || len(g.seen()) != 1 {
 		t.Errorf("got %v after %q", err, g.seen())
