@@ -7,6 +7,11 @@ SHELL := /bin/bash
 
 GO ?= go
 VERSION ?= dev
+COMMIT ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+BUILD_DATE ?= $(shell date -u $${SOURCE_DATE_EPOCH:+-d @$$SOURCE_DATE_EPOCH} +%Y-%m-%dT%H:%M:%SZ)
+
+# Where `make man` writes the manual pages.
+MAN_DIR ?= man
 
 # Debian packages that tests use beside Go and a C compiler. At present there are none:
 # what a test talks to, it brings along.
@@ -38,7 +43,12 @@ help: ## Show this help
 
 .PHONY: build
 build: ## Build ./tandem
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o tandem ./cmd/tandem
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.buildDate=$(BUILD_DATE)" \
+		-o tandem ./cmd/tandem
+
+.PHONY: man
+man: build ## Write the manual pages of all commands into MAN_DIR (default ./man)
+	./tandem man $(MAN_DIR)
 
 .PHONY: check
 check: ## Everything that can be said of the code without running it

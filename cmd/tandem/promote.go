@@ -36,7 +36,8 @@ read and deleted, in both cases.
 ` + clientHelp,
 		Example: `  tandem promote --dry-run
   tandem promote secondary --reason "primary is on fire"`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeAt(0, regionsOf(env)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.Region = strings.Join(args, "")
 			data, err := newClient(env).call(cmd.Context(), http.MethodPost, "/admin/failover/promote", p)

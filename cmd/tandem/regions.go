@@ -69,8 +69,9 @@ the gateway starts anew; take its variables out of the configuration.
 
 It says first what would be lost, and asks; where nobody can be asked, --yes is needed.
 ` + clientHelp,
-		Example: `  tandem regions remove secondary --reason "the provider has closed"`,
-		Args:    cobra.ExactArgs(1),
+		Example:           `  tandem regions remove secondary --reason "the provider has closed"`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeAt(0, regionsOf(env)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, name := newClient(env), args[0]
 			if err := explainRemoval(cmd.Context(), c, env.stderr, name); err != nil {

@@ -51,6 +51,7 @@ func TestScript(t *testing.T) {
 			"readme":     readme,
 			"tamper":     tamper,
 			"rechain":    rechain,
+			"oddtree":    oddTree,
 		},
 	})
 }

@@ -15,12 +15,14 @@ var knows = map[string]struct {
 }{
 	"cmd/tandem": {
 		[]string{
-			"internal/app", "internal/audit", "internal/config", "internal/journal/sqlite", "internal/mark", "internal/region", "internal/region/localregion",
+			"internal/apiclient", "internal/app", "internal/audit", "internal/config", "internal/journal/sqlite", "internal/mark", "internal/region",
+			"internal/region/localregion", "internal/s3op",
 		},
 		"commands read the configuration and run the app, or ask a gateway over HTTP; localregion is the body of the hidden command that an " +
 			"embedded region's process runs. A backup copies a SQLite file, which no contract promises, and the chain is verified without " +
 			"a gateway that would have to be trusted: from the file, by audit, against the marks that regions hold",
 	},
+	"internal/apiclient": {[]string{"internal/s3op"}, "it asks a gateway from outside: what it knew of the inside would not be in the API"},
 	"internal/app": {
 		[]string{
 			"internal/audit", "internal/config", "internal/disk", "internal/failover", "internal/gateway", "internal/health", "internal/journal",
@@ -145,9 +147,19 @@ var usedBy = []struct {
 		"requests to regions leave through one client, which sends each once (regiontest only proves itself against the SDK)",
 	},
 	{
-		[]string{"github.com/spf13/cobra"},
+		[]string{"internal/apiclient"},
+		[]string{"cmd/tandem", "internal/apiclient"},
+		"the gateway asks no gateway",
+	},
+	{
+		[]string{"github.com/spf13/cobra/..."},
 		[]string{"cmd/tandem"},
 		"only commands parse a command line",
+	},
+	{
+		[]string{"github.com/vbauerster/mpb/v8/..."},
+		[]string{"cmd/tandem"},
+		"only commands draw on a terminal",
 	},
 	{
 		[]string{"log"},
