@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,12 +90,15 @@ func (a signedAnswer) headers() (list []string) {
 }
 
 func (a signedAnswer) curl() string {
-	text := "curl --fail"
+	words := []string{"curl", "--fail"}
 	if a.Method == http.MethodPut {
-		text += " --upload-file FILE"
+		words = append(words, "--upload-file", "FILE")
 	}
 	for _, h := range a.headers() {
-		text += " --header '" + h + "'"
+		words = append(words, "--header", quoted(h))
 	}
-	return text + " '" + a.URL + "'"
+	return strings.Join(append(words, quoted(a.URL)), " ")
 }
+
+// quoted is one word of a shell's.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
