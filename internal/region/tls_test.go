@@ -142,6 +142,7 @@ func apart(t *testing.T, endpoint, caFile string, env ...string) (said string, e
 const (
 	roleEndpoint = "TANDEM_TEST_ENDPOINT"
 	roleCAFile   = "TANDEM_TEST_CA_FILE"
+	roleIdentity = "TANDEM_TEST_IDENTITY"
 )
 
 // TestRoleOfAProcessApart is what apart runs: some requests to a region, to one of its own
@@ -152,7 +153,13 @@ func TestRoleOfAProcessApart(t *testing.T) {
 		authority := certtest.NewAuthority(t)
 		endpoint, caFile = "https://127.0.0.1:"+serveTLS(t, authority, "127.0.0.1"), authority.File
 	}
-	r := newRegion(t, at(endpoint), trusting(caFile), func(c *region.Config) { c.ForcePathStyle = true })
+	edits := []func(*region.Config){at(endpoint), trusting(caFile), func(c *region.Config) { c.ForcePathStyle, c.S3Region = true, "eu-west-1" }}
+	if identity := os.Getenv(roleIdentity); identity != "" { // TestMain leaves no AWS variable there
+		t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", identity)
+		t.Setenv("AWS_ROLE_ARN", roleARN)
+		edits = append(edits, withoutKeys)
+	}
+	r := newRegion(t, edits...)
 	_, err := r.Put(t.Context(), "key", nil, bytes.NewReader([]byte("x")), 1)
 	if err != nil && region.OutcomeOf(err) != region.NotSent {
 		t.Errorf("outcome %v, want that nothing was sent", region.OutcomeOf(err))
@@ -196,6 +203,19 @@ func TestRegionIsReachedThroughTheProxyOfTheEnvironment(t *testing.T) {
 				t.Errorf("the password of the proxy is shown, or the request counts as sent: %s", said)
 			}
 		})
+	}
+}
+
+// Where AWS_REGION says nothing the token service of the region's own name is asked; through the
+// proxy too, which here lets nobody pass.
+func TestTokenServiceIsTheOneOfTheRegion(t *testing.T) {
+	p := &proxy{refuses: true}
+	server := httptest.NewServer(p)
+	defer server.Close()
+	authority := certtest.NewAuthority(t)
+	said, err := apart(t, "https://127.0.0.1:1", authority.File, roleIdentity+"="+authority.File, "HTTPS_PROXY="+server.URL)
+	if got := p.seen(); err == nil || len(got) == 0 || got[0] != "CONNECT sts.eu-west-1.amazonaws.com:443" {
+		t.Errorf("the proxy was asked for %q, want the token service of eu-west-1: %v, %s", got, err, said)
 	}
 }
 
