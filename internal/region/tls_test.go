@@ -6,7 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,7 +36,7 @@ func serveTLS(t *testing.T, authority *certtest.Authority, hosts ...string) (por
 	s := regiontest.NewServer(regiontest.Options{Buckets: []string{bucket}})
 	server := httptest.NewUnstartedServer(s)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are the point
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug) // clients that do not trust it are the point
 	server.StartTLS()
 	t.Cleanup(func() {
 		s.Close()
