@@ -115,6 +115,9 @@ func (c *Certificate) serve(found files, pair *tls.Certificate) {
 	c.served, c.refused, c.isLogged = found, files{}, false
 	c.cfg.Metrics.expires(pair.Leaf.NotAfter)
 	c.cfg.Metrics.reloaded(true)
+	if time.Now().After(pair.Leaf.NotAfter) {
+		c.cfg.Logger.Warn("the certificate has expired: clients refuse it", "expires", pair.Leaf.NotAfter)
+	}
 }
 
 func (c *Certificate) read() (f files) {

@@ -275,6 +275,20 @@ func TestOldTLSIsRefusedAndHTTP2IsOffered(t *testing.T) {
 	})
 }
 
+// It is served all the same: some clients do not look, and the others say why they refuse it.
+func TestExpiredCertificateIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authority := certtest.NewAuthority(t)
+		r := startTLS(t, authority, authority.Issue(t, time.Now().Add(-time.Minute), "localhost"))
+		if _, err := r.handshake(t, &tls.Config{}); err == nil || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("the handshake ends with %v", err)
+		}
+		if n := strings.Count(r.logs.String(), "level=WARN"); n != 1 {
+			t.Errorf("%d warnings, want one:\n%s", n, r.logs)
+		}
+	})
+}
+
 func TestCertificateThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	authority := certtest.NewAuthority(t)
 	a, b := authority.Issue(t, time.Now().Add(time.Hour), "localhost"), authority.Issue(t, time.Now().Add(time.Hour), "localhost")
