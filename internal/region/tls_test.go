@@ -108,15 +108,17 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer to.Close()
-	w.WriteHeader(http.StatusOK)
-	from, _, err := http.NewResponseController(w).Hijack()
+	from, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer from.Close()
+	if _, err := io.WriteString(from, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
 	var copying sync.WaitGroup
 	copying.Go(func() {
-		_, _ = io.Copy(to, from)
+		_, _ = io.Copy(to, buffered)
 		_ = to.Close()
 	})
 	_, _ = io.Copy(from, to)
