@@ -80,7 +80,7 @@ func configured(cfg config.Config, name string) (config.Region, error) {
 func openRegion(ctx context.Context, cfg config.Config, c config.Region) (*region.Region, error) {
 	rc := region.Config{
 		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
-		ForcePathStyle: c.ForcePathStyle, Timeout: cfg.RegionTimeout,
+		ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: cfg.RegionTimeout,
 	}
 	if c.Embedded() {
 		// One that is not there would be made.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +24,7 @@ const defaultURL = "http://127.0.0.1:8110"
 // clientHelp is for the help of each command that talks to a gateway.
 const clientHelp = `
 TANDEM_URL says where the gateway is (` + defaultURL + `), TANDEM_TOKEN is the admin token where
-it has one.
+it has one. TANDEM_CA_FILE, or --ca-file, is a PEM file of authorities to trust beside the system's.
 ` + exitHelp
 
 // answerTimeout bounds the wait for an answer, or for the next bytes of a long one. A change
@@ -33,12 +36,50 @@ const (
 )
 
 // client asks a running gateway.
-type client struct{ base, token string }
+type client struct {
+	base, token string
+	tls         *tls.Config // nil for the system's authorities
+	http        *http.Client
+	err         error // why nothing can be asked
+}
 
 func newClient(env environment) client {
 	base, _ := env.getenv("TANDEM_URL")
 	token, _ := env.getenv("TANDEM_TOKEN")
-	return client{strings.TrimSuffix(cmp.Or(base, defaultURL), "/"), token}
+	caFile, ok := env.getenv("TANDEM_CA_FILE")
+	c := client{base: strings.TrimSuffix(cmp.Or(base, defaultURL), "/"), token: token}
+	switch {
+	case env.caFile != nil && *env.caFile != "":
+		caFile = *env.caFile
+	case !ok:
+		caFile = ""
+	}
+	c.tls, c.err = trusting(caFile)
+	// A command asks one gateway and ends: its connections do.
+	c.http = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: c.tls}}
+	return c
+}
+
+// trusting trusts the authorities of caFile beside the system's.
+func trusting(caFile string) (*tls.Config, error) {
+	if caFile == "" {
+		return nil, nil
+	}
+	wrong := func(err error) error {
+		return &exitError{exitUsage, fmt.Errorf("--ca-file (or TANDEM_CA_FILE) is %q: %w; allowed: the path of a PEM file with certificates", caFile, err)}
+	}
+	content, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, failed(fmt.Errorf("read the system's authorities: %w", err))
+	}
+	if !roots.AppendCertsFromPEM(content) {
+		return nil, wrong(errors.New("no certificate in PEM is in it"))
+	}
+	return &tls.Config{RootCAs: roots}, nil
 }
 
 // get returns the answer's body.
@@ -82,6 +123,9 @@ func (c client) stream(ctx context.Context, path string, w io.Writer) error {
 }
 
 func (c client) send(ctx context.Context, method, path string, body any, take func(io.Reader) error) error {
+	if c.err != nil {
+		return c.err
+	}
 	timeout := answerTimeout
 	if method != http.MethodGet {
 		timeout = changeTimeout
@@ -94,7 +138,7 @@ func (c client) send(ctx context.Context, method, path string, body any, take fu
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return &exitError{exitUnreachable, c.unanswered(ctx, method, err)}
 	}
@@ -141,6 +185,12 @@ func (c client) unanswered(ctx context.Context, method string, err error) error 
 	isSent := !ok || dialing.Op != "dial"
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("the certificate of the gateway at %s is not trusted (--ca-file names a file with the authority that issued it): %w", c.base, certificate.Err)
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Errorf("the gateway at %s has no TLS: set TANDEM_URL to http://…", c.base)
 	}
 	if isSent && method != http.MethodGet {
 		return fmt.Errorf("the gateway at %s did not answer, and may have done it or not; `tandem status` shows what is: %w", c.base, err)
@@ -190,6 +240,9 @@ func refusal(resp *http.Response, data []byte) error {
 	var problem struct {
 		Detail     string
 		Objections []objection
+	}
+	if resp.StatusCode == http.StatusBadRequest && bytes.Contains(data, []byte("HTTP request to an HTTPS server")) {
+		return errors.New("the gateway answers with TLS only: set TANDEM_URL to https://…")
 	}
 	if err := json.Unmarshal(data, &problem); err != nil || problem.Detail == "" {
 		return fmt.Errorf("the gateway answered %s: is something else at TANDEM_URL?", resp.Status)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,8 @@ func newConfigShow(env environment) *cobra.Command {
 			t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "VARIABLE\tVALUE\tSOURCE\tALLOWED")
 			for _, s := range cfg.Settings() {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.Value, s.Source, s.Allowed)
+				source := strings.TrimSpace(string(s.Source) + " " + s.File)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.Value, source, s.Allowed)
 			}
 			return failed(t.Flush())
 		},

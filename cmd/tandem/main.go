@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,7 @@ type environment struct {
 	getenv         func(string) (string, bool)
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	caFile         *string // --ca-file of the commands that ask a gateway, once it was read
 }
 
 func main() {
@@ -81,9 +83,15 @@ region and are replicated to the others, reads fall back when the active fails.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	env.caFile = new(string)
 	root.AddCommand(newPut(env), newGet(env), newLs(env), newRm(env), newHead(env), newCp(env), newReplication(env), newMan(env))
 	root.AddCommand(newServe(env), newStatus(env), newStats(env), newPromote(env), newSign(env), newFailovers(env), newConflicts(env), newRegions(env), newAudit(env),
 		newConfig(env), newJournal(env), newVersion(env), newRegionServer(env))
+	for _, cmd := range root.Commands() {
+		if !slices.Contains([]string{"serve", "config", "journal", "version", "man", regionServer}, cmd.Name()) { // those ask no gateway
+			cmd.PersistentFlags().StringVar(env.caFile, "ca-file", "", "a PEM file of authorities to trust beside the system's (TANDEM_CA_FILE)")
+		}
+	}
 	return root
 }
 

@@ -55,7 +55,7 @@ func table(variables []config.Variable) string {
 		}
 		help := v.Help
 		if v.Secret {
-			help += " Secret: never shown."
+			help += " Secret: never shown; `" + v.Name + "_FILE` may name a file that holds it."
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", v.Name, value, cell(help), cell(v.Allowed))
 	}

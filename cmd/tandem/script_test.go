@@ -19,6 +19,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gnew/tandem/internal/certtest"
 	"github.com/gnew/tandem/internal/config"
 )
 
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestScript(t *testing.T) {
+	authority, certificates := certtest.NewAuthority(t), t.TempDir()
+	authority.Issue(t, time.Now().Add(time.Hour), "127.0.0.1").Write(t, certificates)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -36,6 +39,8 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			env.Setenv("PORT", "0")
+			env.Setenv("CERTIFICATES", certificates) // tls.crt, tls.key
+			env.Setenv("AUTHORITY", authority.File)
 			env.Setenv("DRAIN_TIMEOUT", "2s")
 			env.Values[gatewayKey{}] = &gateway{}
 			return nil
@@ -148,7 +153,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		g.greet.WriteString(line)
 	}
-	url := regexp.MustCompile(`http://\S+`).FindString(g.greet.String())
+	url := regexp.MustCompile(`https?://\S+`).FindString(g.greet.String())
 	ts.Setenv("TANDEM_URL", url)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(g.greet.String()), 0o600))
 }
@@ -157,7 +162,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 func environmentOf(ts *testscript.TestScript) []string {
 	names := []string{"AWS_EC2_METADATA_DISABLED", "HOME", "PATH", "TMPDIR"}
 	for _, v := range config.Reference() {
-		names = append(names, v.Name)
+		names = append(names, v.Name, v.Name+"_FILE")
 	}
 	var env []string
 	for _, name := range names {

@@ -116,7 +116,10 @@ func newTransfers(env environment, flags transferFlags, words words, isDataOnStd
 // newObjects is the client of a command's objects.
 func newObjects(env environment, retries int, retrying func(error, time.Duration)) (*apiclient.Client, error) {
 	c := newClient(env)
-	client, err := apiclient.New(apiclient.Config{URL: c.base, Token: c.token, Retries: retries, Retrying: retrying})
+	if c.err != nil {
+		return nil, c.err
+	}
+	client, err := apiclient.New(apiclient.Config{URL: c.base, Token: c.token, TLS: c.tls, Retries: retries, Retrying: retrying})
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("TANDEM_URL: %w", err)}
 	}

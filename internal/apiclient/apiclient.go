@@ -11,6 +11,7 @@ package apiclient
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type Config struct {
 	URL string
 	// Token is sent as a bearer token; "" for none.
 	Token string
+	// TLS is for https, of the default Transport. Default: the system's authorities.
+	TLS *tls.Config
 	// Transport sends requests. Default: one of the client's own, that changes no body.
 	Transport http.RoundTripper
 	// Retries is how often in a row something is tried again that brought nothing; 0 for never.
@@ -74,7 +77,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Retrying = func(error, time.Duration) {}
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport()
+		cfg.Transport = newTransport(cfg.TLS)
 	}
 	return &Client{cfg, &http.Client{
 		Transport: cfg.Transport,
@@ -91,10 +94,11 @@ const (
 	idleConnections = 64
 )
 
-func newTransport() *http.Transport {
+func newTransport(config *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   dialTimeout,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   idleConnections,

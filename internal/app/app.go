@@ -99,6 +99,8 @@ type App struct {
 	api        *restapi.API
 	// notReady is why /readyz says no, nil where it says yes.
 	notReady atomic.Pointer[error]
+	// certificate is the listener's, nil where it speaks plain HTTP.
+	certificate *server.Certificate
 }
 
 var (
@@ -178,7 +180,7 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 	for _, c := range a.cfg.Regions {
 		rc := region.Config{
 			Name: c.Name, Endpoint: c.Endpoint, PublicEndpoint: c.PublicEndpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
-			ForcePathStyle: c.ForcePathStyle, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
+			ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
 		}
 		if a.opt.Transport != nil {
 			rc.Transport = a.opt.Transport(c.Name)
@@ -304,6 +306,14 @@ func activeFirst(regions []*region.Region, active string) []*region.Region {
 }
 
 func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
+	if a.cfg.TLSCert != "" {
+		a.certificate, err = server.NewCertificate(server.CertificateConfig{
+			CertFile: a.cfg.TLSCert, KeyFile: a.cfg.TLSKey, Logger: a.opt.Logger, Metrics: server.NewMetrics(registry),
+		})
+		if err != nil {
+			return err
+		}
+	}
 	a.stats, err = stats.New(stats.Config{Counters: counters, Regions: a.gateway.Regions(), Rows: a.rows, Logger: a.opt.Logger})
 	if err != nil {
 		return err
@@ -380,6 +390,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	runs := []func(context.Context) error{
 		a.gateway.Run, a.settler.Run, a.uploads.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run, a.stats.Run,
 	}
+	if a.certificate != nil {
+		runs = append(runs, a.certificate.Run)
+	}
 	failed := make(chan struct{}, len(runs))
 	for _, run := range runs {
 		workers.Go(func() error {
@@ -443,10 +456,14 @@ func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan st
 	var ready error
 	a.notReady.Store(&ready)
 	if a.opt.Started != nil {
-		a.opt.Started("http://" + listener.Addr().String())
+		scheme := "http://"
+		if a.certificate != nil {
+			scheme = "https://"
+		}
+		a.opt.Started(scheme + listener.Addr().String())
 	}
 	return server.Run(ctx, server.Config{
-		Listener: listener, Handler: a.api, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
+		Listener: listener, Handler: a.api, Certificate: a.certificate, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
 		Draining: func() {
 			a.notReady.Store(&errDraining)
 			a.gateway.EndWaits()

@@ -188,7 +188,7 @@ func TestNothingForTestsReachesTheBinary(t *testing.T) {
 	inBinary := reachable(files)
 	onlyForTests := []string{
 		"testing/...", "net/http/httptest", "github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...",
-		"internal/region/regiontest", "internal/journal/journaltest", "internal/archtest", "internal/e2e/...", "internal/sim/...",
+		"internal/certtest", "internal/region/regiontest", "internal/journal/journaltest", "internal/archtest", "internal/e2e/...", "internal/sim/...",
 	}
 	for _, f := range files {
 		if f.test || !slices.Contains(inBinary, f.pkg) {

@@ -6,8 +6,9 @@
 // "tandem config show" and the reference in the documentation all come from it,
 // so they cannot disagree.
 //
-// Loading opens no file and resolves no name: whether a folder can be written or a
-// bucket exists is for the part that uses it to find out.
+// Loading reads the files that hold secrets, certificates and keys, writes nothing and
+// resolves no name: whether a folder can be written or a bucket exists is for the part that
+// uses it to find out.
 package config
 
 import (
@@ -27,6 +28,10 @@ import (
 type Config struct {
 	ListenAddress string // LISTEN_ADDRESS: an IP address or host name, without a port
 	Port          int    // PORT: 0 to 65535; 0 means any free port
+
+	// TLSCert and TLSKey are the PEM files of the listener's certificate and key: set both,
+	// and belonging together, or neither. Without them the listener speaks plain HTTP.
+	TLSCert, TLSKey string // TLS_CERT, TLS_KEY
 
 	DataDir      string // DATA_DIR: holds the index and, by default, the embedded regions
 	DatabasePath string // DATABASE_URL: the SQLite file of the journal and index; a path, never a URL
@@ -94,6 +99,10 @@ type Region struct {
 	// true where the endpoint is an IP address or localhost, as every embedded region's
 	// is: those names have no subdomains to carry a bucket.
 	ForcePathStyle bool
+
+	// CAFile is a PEM file with the certificates of authorities that are trusted beside the
+	// system's, empty where there are none. Only a region with an https endpoint has one.
+	CAFile string
 }
 
 // Embedded reports whether the gateway runs this region itself.

@@ -42,6 +42,7 @@ func FuzzEnvironmentIsSoundOrRefused(f *testing.F) {
 		"PRIMARY_S3_ENDPOINT=file:///srv/a%20b\nSECONDARY_S3_ENDPOINT=file:///srv/c\nPRIMARY_S3_FORCE_PATH_STYLE=true\n",
 		"PRIMARY_S3_ENDPOINT=http://localhost\nSECONDARY_S3_ENDPOINT=http://127.0.0.1:80\nSECONDARY_S3_BUCKET=gnew-primary\n",
 		"HEALTH_INTERVAL=1.5s\nMARK_INTERVAL=90\nPRESIGN_EXPIRES=1\nMAX_OBJECT_BYTES=5 TiB\nMIN_FREE_BYTES=0\nLOG_LEVEL=Debug\nSTALE_READS=SERVE\n",
+		"ADMIN_TOKEN_FILE=/dev/null\nAPI_TOKENS_FILE=x\nTLS_CERT=/nowhere\nPRIMARY_S3_ENDPOINT=https://h\nPRIMARY_S3_CA_FILE=/nowhere\n",
 		"PORT=http\nBUCKET=A\nLISTEN_ADDRESS=[::1]\nPRIMARY_S3_ENDPOINT=http://u:p@h\nDATABASE_URL=postgres://u:p@h/d\n",
 	} {
 		f.Add(text)
@@ -49,6 +50,7 @@ func FuzzEnvironmentIsSoundOrRefused(f *testing.F) {
 	known := make(map[string]bool)
 	for _, v := range config.Reference() {
 		known[v.Name] = true
+		known[v.Name+"_FILE"] = v.Secret || known[v.Name+"_FILE"]
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		e := environment(text)
@@ -173,12 +175,14 @@ func FuzzSecretIsNeverShown(f *testing.F) {
 	f.Add(uint8(6), "user", "/%zz@host:0", "")
 	f.Add(uint8(7), "user", "@host/d?x=y", "PORT=x\n")
 	f.Add(uint8(8), "a b", "", "")
+	f.Add(uint8(9), "", "", "")
+	f.Add(uint8(10), "", "\n", "")
 	f.Fuzz(func(t *testing.T, where uint8, before, after, rest string) {
 		e := environment(strings.ReplaceAll(rest, canary, ""))
 		if strings.Contains(before+after, canary) {
 			return
 		}
-		switch where % 9 {
+		switch where % 11 {
 		case 0:
 			e["ADMIN_TOKEN"] = before + canary + after
 		case 1:
@@ -197,6 +201,10 @@ func FuzzSecretIsNeverShown(f *testing.F) {
 			e["DATABASE_URL"] = "postgres://" + before + ":" + canary + after + "@host/db"
 		case 8:
 			e["DATABASE_URL"] = "host=" + before + " password=" + canary + after
+		case 9: // in place of its file
+			e["ADMIN_TOKEN_FILE"] = canary + after
+		case 10:
+			e["TLS_KEY"] = "-----BEGIN PRIVATE KEY-----\n" + canary + after
 		}
 		c, err := config.Load(e.lookup)
 		settings, _ := json.Marshal(c.Settings())

@@ -8,17 +8,21 @@ import (
 
 // Load reads the configuration from environment variables; getenv is os.LookupEnv, or
 // stands for it. A variable that is empty, or nothing but white space, counts as not
-// set, and white space around a value is dropped.
+// set, and white space around a value is dropped. The value of a secret variable may be in
+// a file, which NAME_FILE names.
 //
 // Its only error is *Mistakes, with all that is wrong; the Config is then of no use.
 func Load(getenv func(string) (string, bool)) (Config, error) {
-	l := loader{table: variables(), text: make(map[string]string)}
+	l := loader{table: variables(), text: make(map[string]string), files: make(map[string]string)}
 	for _, name := range regionNames() {
 		l.cfg.Regions = append(l.cfg.Regions, Region{Name: name})
 	}
 	for _, v := range l.table {
 		if text, ok := getenv(v.Name); ok && strings.TrimSpace(text) != "" {
 			l.text[v.Name] = strings.TrimSpace(text)
+		}
+		if path, ok := getenv(v.Name + fileSuffix); ok && v.Secret && strings.TrimSpace(path) != "" {
+			l.readSecret(v, strings.TrimSpace(path))
 		}
 		l.read(v)
 	}
@@ -29,6 +33,7 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 	l.checkActive()
 	l.checkFolders()
 	l.checkAccess()
+	l.checkTLS()
 	if l.mistakes != nil {
 		return Config{}, &Mistakes{All: l.ordered()}
 	}
@@ -40,6 +45,7 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 type loader struct {
 	table    []variable
 	text     map[string]string // the variables that are set
+	files    map[string]string // those whose value is in a file, which may have been unreadable
 	cfg      Config
 	mistakes []Mistake
 }
@@ -56,11 +62,15 @@ func (l *loader) read(v variable) {
 		if err == nil {
 			return
 		}
-		l.refuse(v.Name, err.Error(), v.Allowed)
+		problem := err.Error()
+		if l.files[v.Name] != "" {
+			problem = "holds a value that " + problem
+		}
+		l.refuse(v.Name, problem, v.Allowed)
 	}
 }
 
-func (l *loader) isSet(name string) bool { return l.text[name] != "" }
+func (l *loader) isSet(name string) bool { return l.text[name] != "" || l.files[name] != "" }
 
 // isWrong reports whether a mistake was found in a variable that begins with prefix.
 func (l *loader) isWrong(prefix string) bool {
@@ -69,6 +79,10 @@ func (l *loader) isWrong(prefix string) bool {
 
 // refuse records a mistake; problem goes on from the variable's name and value.
 func (l *loader) refuse(name, problem, allowed string) {
+	if path := l.files[name]; path != "" {
+		l.refuseFile(name+fileSuffix, path, problem, allowed)
+		return
+	}
 	v := l.table[l.position(name)]
 	value := l.text[name]
 	switch {
@@ -81,7 +95,7 @@ func (l *loader) refuse(name, problem, allowed string) {
 }
 
 func (l *loader) position(name string) int {
-	return slices.IndexFunc(l.table, func(v variable) bool { return v.Name == name })
+	return slices.IndexFunc(l.table, func(v variable) bool { return v.Name == name || v.Secret && v.Name+fileSuffix == name })
 }
 
 // ordered returns the mistakes in the order of the table.
@@ -102,6 +116,9 @@ func (l *loader) settings() []Setting {
 		}
 		if text, ok := l.text[v.Name]; ok {
 			s.Value, s.Source = text, FromEnvironment
+		}
+		if path, ok := l.files[v.Name]; ok {
+			s.Source, s.File = FromSecretFile, path
 		}
 		if s.Secret && s.Value != "" {
 			s.Value = masked

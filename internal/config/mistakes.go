@@ -49,11 +49,11 @@ func (m Mistake) String() string {
 }
 
 // withoutCredentials returns what may be shown of a refused value in which a password
-// could stand: all of it, unless it has the marks of user information, a query or a
-// connection string. Then only the scheme is left, for where exactly the secret begins
+// could stand: all of it, unless it has the marks of user information, a query, a
+// connection string or a key in PEM. Then only the scheme is left, for where exactly the secret begins
 // cannot be told in a text that did not parse.
 func withoutCredentials(text string) string {
-	if !strings.ContainsAny(text, "@?=") {
+	if !strings.ContainsAny(text, "@?=") && !strings.Contains(text, "-----BEGIN") {
 		return text
 	}
 	if scheme, _, ok := strings.Cut(text, "://"); ok && isName(scheme, "+-.") {

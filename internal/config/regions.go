@@ -30,6 +30,7 @@ func (l *loader) resolveRegions() {
 			r.embed(filepath.Join(l.cfg.DataDir, "regions", r.Name))
 		case l.isConfigured(r):
 			l.completeRegion(&r)
+			l.checkCA(r)
 		case i > 0:
 			continue
 		default:

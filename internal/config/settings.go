@@ -10,7 +10,7 @@ type Variable struct {
 	Name    string `json:"name"`
 	Default string `json:"default"` // as it would be written; empty where there is none
 	Allowed string `json:"allowed"` // the accepted values, in words
-	Secret  bool   `json:"secret"`  // its value is never shown
+	Secret  bool   `json:"secret"`  // its value is never shown, and may be in a file that NAME_FILE names
 	Help    string `json:"help"`    // what it is for, in a sentence or two
 }
 
@@ -20,6 +20,7 @@ type Source string
 // The sources of a value.
 const (
 	FromEnvironment Source = "environment"
+	FromSecretFile  Source = "secret file" // that NAME_FILE names in the environment
 	FromDefault     Source = "default"
 )
 
@@ -29,6 +30,7 @@ type Setting struct {
 	Variable
 	Value  string `json:"value"` // as written; ******** for a secret that is set; empty where there is none
 	Source Source `json:"source"`
+	File   string `json:"file,omitempty"` // the path of a secret file
 }
 
 // Settings returns every variable and its value as Load read it, secrets masked, in the

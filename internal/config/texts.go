@@ -82,8 +82,11 @@ func folder() kind[string] {
 	return kind[string]{
 		allowed: "the path of a folder",
 		parse: func(text string) (string, error) {
-			if strings.Contains(text, "://") {
+			switch {
+			case strings.Contains(text, "://"):
 				return "", errors.New("is a URL")
+			case strings.ContainsRune(text, 0):
+				return "", errors.New("has a character that no path has")
 			}
 			return filepath.Clean(text), nil
 		},

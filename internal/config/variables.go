@@ -36,6 +36,8 @@ const (
 	activeVariable   = "ACTIVE_REGION"
 	adminVariable    = "ADMIN_TOKEN"
 	tokensVariable   = "API_TOKENS"
+	certVariable     = "TLS_CERT"
+	keyVariable      = "TLS_KEY"
 )
 
 const (
@@ -63,6 +65,10 @@ func serverVariables() []variable {
 			"The address to listen on. Anything that other machines can reach needs ADMIN_TOKEN."),
 		row("PORT", "8110", wholeNumber(0, 65535), func(c *Config) *int { return &c.Port },
 			"The port to listen on; 0 takes any free one."),
+		row(certVariable, "", pemFile("the certificate, and those between it and a root"), func(c *Config) *string { return &c.TLSCert },
+			"The certificate with which the gateway serves HTTPS; read again when it changes. Without it and TLS_KEY, HTTP."),
+		row(keyVariable, "", pemFile("the private key of the certificate in "+certVariable), func(c *Config) *string { return &c.TLSKey },
+			"The certificate's private key."),
 		row(dataVariable, defaultDataDir, folder(), func(c *Config) *string { return &c.DataDir },
 			"The folder of the index and of the embedded regions; made at start."),
 		row(databaseVariable, defaultDataDir+"/"+databaseFile, database(), func(c *Config) *string { return &c.DatabasePath },
@@ -97,6 +103,8 @@ func regionVariables(i int, region string) []variable {
 			"The bucket in this region. It has to exist, except in an embedded region, where it is made."),
 		row(regionPrefix(region)+"FORCE_PATH_STYLE", "0", flag(), func(c *Config) *bool { return &c.Regions[i].ForcePathStyle },
 			"Put the bucket in the path instead of the host name, as MinIO wants it. Done in any case where the host is an IP address or localhost."),
+		text("CA_FILE", "", pemFile("certificates"), func(r *Region) *string { return &r.CAFile },
+			"Authorities to trust beside the system's, for an endpoint whose certificate is from one of your own."),
 	}
 }
 

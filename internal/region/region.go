@@ -3,19 +3,20 @@ package region
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/gnew/tandem/internal/s3op"
@@ -41,6 +42,9 @@ type Config struct {
 	// ForcePathStyle puts the bucket into the path. It is so in any case where
 	// the endpoint's host is an IP address or localhost.
 	ForcePathStyle bool
+	// CAFile is a PEM file of authorities to trust beside the system's. Default: none. A
+	// Transport of one's own has its own.
+	CAFile string
 	// Timeout is how long the region may make no progress. Default 30 s.
 	Timeout time.Duration
 	// CheckKey says why the region cannot hold a legal key exactly, nil where it
@@ -114,9 +118,6 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 	if r.observed == nil {
 		r.observed = func(error) {}
 	}
-	if r.transport == nil {
-		r.transport = newTransport()
-	}
 	if cfg.CheckKey != nil {
 		r.checkKey = func(key string) error { return cmp.Or(s3op.CheckKey(key), cfg.CheckKey(key)) }
 	}
@@ -132,7 +133,14 @@ func New(ctx context.Context, cfg Config) (*Region, error) {
 			return nil, fmt.Errorf("region %s: public endpoint: %w", cfg.Name, err)
 		}
 	}
-	if r.credentials, err = credentialsFor(ctx, cfg); err != nil {
+	if r.transport == nil {
+		roots, err := trusted(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("region %s: %w", cfg.Name, err)
+		}
+		r.transport = newTransport(roots)
+	}
+	if r.credentials, err = credentialsFor(ctx, cfg, r.s3Region); err != nil {
 		return nil, fmt.Errorf("region %s: read the AWS configuration: %w", cfg.Name, err)
 	}
 	r.conditions = &learned{lock: make(chan struct{}, 1)}
@@ -189,26 +197,36 @@ func isAddress(host string) bool {
 	return err == nil || host == "localhost"
 }
 
-func credentialsFor(ctx context.Context, cfg Config) (aws.CredentialsProvider, error) {
-	if cfg.AccessKey != "" {
-		return credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, ""), nil
+// trusted returns the system's authorities and those of a file; nil, for the system's
+// alone, where there is no file.
+func trusted(caFile string) (*x509.CertPool, error) {
+	if caFile == "" {
+		return nil, nil
 	}
-	chain, err := awsconfig.LoadDefaultConfig(ctx)
+	content, err := os.ReadFile(caFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the file of authorities: %w", err)
 	}
-	return chain.Credentials, nil
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("read the system's authorities: %w", err)
+	}
+	if !roots.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("the file of authorities, %s, has no certificate in PEM", caFile)
+	}
+	return roots, nil
 }
 
 // newTransport keeps as many connections as there are requests at once, and
-// hands bodies on as they are.
-func newTransport() *http.Transport {
+// hands bodies on as they are. It follows HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+func newTransport(roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dialer.DialContext,
 		MaxIdleConnsPerHost:   512,
 		IdleConnTimeout:       90 * time.Second,
+		TLSClientConfig:       &tls.Config{RootCAs: roots},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,

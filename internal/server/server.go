@@ -22,6 +22,9 @@ type Config struct {
 	HeaderTimeout time.Duration
 	// DrainTimeout is how long requests under way may take once Run is to end.
 	DrainTimeout time.Duration
+	// Certificate makes it HTTPS: TLS 1.2 or later, and HTTP/2 for clients that offer it.
+	// Default: HTTP/1.1 without TLS.
+	Certificate *Certificate
 	// Draining is told when draining begins, before the listener closes. Required.
 	Draining func()
 	// Logger is required.
@@ -50,7 +53,12 @@ func Run(ctx context.Context, cfg Config) error {
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- s.Serve(cfg.Listener) }()
+	serve := s.Serve
+	if cfg.Certificate != nil {
+		s.TLSConfig = cfg.Certificate.tlsConfig()
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	go func() { failed <- serve(cfg.Listener) }()
 	select {
 	case err := <-failed:
 		return errors.Join(fmt.Errorf("serve: %w", err), s.Close())
