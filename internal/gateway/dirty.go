@@ -33,19 +33,33 @@ func newDirtySet() *dirtySet {
 // mark makes the key dirty and returns the mark to clear it with, and whether it
 // was dirty before.
 func (d *dirtySet) mark(key string) (mark uint64, wasDirty bool) {
+	mark, before := d.markOver(key)
+	return mark, before != 0
+}
+
+// markOver is mark, and returns the mark that was there before; 0 where the key was clean. No mark
+// is 0 unless every key is dirty; then the one before is not 0.
+func (d *dirtySet) markOver(key string) (mark, before uint64) {
 	h := maphash.String(d.seed, key)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, wasDirty = d.mu.marks[h]
-	if !wasDirty && len(d.mu.marks) >= dirtyLimit {
+	before = d.mu.marks[h]
+	if before == 0 && len(d.mu.marks) >= dirtyLimit {
 		d.mu.full = true
 	}
 	if d.mu.full {
-		return 0, true
+		return 0, 1
 	}
 	d.mu.next++
 	d.mu.marks[h] = d.mu.next
-	return d.mu.next, wasDirty
+	return d.mu.next, before
+}
+
+// markAgain is mark for whoever has marked the key before, and reports whether somebody else has meanwhile. (A write
+// waits for its intent; another write of the key ends in doubt; the first is given up: the key would be clean.)
+func (d *dirtySet) markAgain(key string, before uint64) (mark uint64, byOthers bool) {
+	mark, now := d.markOver(key)
+	return mark, now != 0 && now != before
 }
 
 // has returns the key's mark, and whether it is dirty.

@@ -129,9 +129,9 @@ func notesOnPut(name, active string, until time.Time) []string {
 
 // record puts the URL on the record. From before it can be used its key is read with the index.
 func (g *Gateway) record(ctx context.Context, v *view, u journal.SignedURL) error {
-	isTracked := u.Operation == journal.PresignedPut
+	isInActive := u.Operation == journal.PresignedPut && u.Region == v.Active
 	mark, wasDirty := uint64(0), true
-	if isTracked && u.Region == v.Active {
+	if isInActive {
 		mark, wasDirty = v.dirty.mark(u.Key)
 	}
 	_, err := g.Journal.Sign(ctx, u)
@@ -141,8 +141,10 @@ func (g *Gateway) record(ctx context.Context, v *view, u journal.SignedURL) erro
 		}
 		return notSigned(u, err)
 	}
-	if isTracked {
+	if isInActive {
 		v.dirty.mark(u.Key) // again: a reader may have found the key clean before that was recorded
+	}
+	if u.Operation == journal.PresignedPut {
 		g.Signed()
 	}
 	return nil

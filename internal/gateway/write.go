@@ -184,7 +184,8 @@ func (w *write) open() error {
 	}
 	// Again, now that the index would say so: a reader may have found the key clean
 	// before the intent was there.
-	w.mu.mark, _ = w.view.dirty.mark(w.key)
+	mark, byOthers := w.view.dirty.markAgain(w.key, w.mu.mark)
+	w.mu.mark, w.mu.wasDirty = mark, w.mu.wasDirty || byOthers
 	failpoint.Hit(failpoint.AfterIntent)
 	if w.conditional {
 		// A write may have lost its answer since the body began.

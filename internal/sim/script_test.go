@@ -144,6 +144,7 @@ var namedHistories = map[string][]string{
 		"a_find_goes_forward_where_the_key_has_not_changed",
 		"a_find_keeps_its_epoch",
 		"a_returned_regions_find_does_not_win",
+		"what_has_landed_on_a_write_that_nobody_else_has_replaces_it",
 		"what_a_region_held_before_is_no_find",
 		"what_a_copy_of_our_own_left_is_no_find",
 		"overlapped_writes_are_kept_as_what_the_region_holds",

@@ -11,6 +11,8 @@ import (
 const (
 	uploadsOfWorld = 16
 	uploadTimeout  = 10 * time.Second
+	// presignGrace is as long as what was begun in time may land late.
+	presignGrace = doubtWindow + uploadTimeout
 )
 
 // hasUploads: in one history of seven presigned URLs are used.
@@ -26,9 +28,9 @@ func (c *client) uploads() {
 	}
 }
 
-// upload uses a URL once or twice, perhaps when it has expired.
+// upload uses a URL once or twice, as long as a region would take it.
 func (c *client) upload(key string, n int) {
-	wish := map[string]any{"op": "put", "key": key, "expiresSec": 1 + c.random.IntN(10)}
+	wish := map[string]any{"op": "put", "key": key, "expiresSec": 1 + c.random.IntN(20)}
 	if c.random.IntN(3) == 0 {
 		wish["region"] = pick(c.random, c.w.sites...).name
 	}
@@ -38,14 +40,19 @@ func (c *client) upload(key string, n int) {
 		delays = append(delays, time.Duration(c.random.Int64N(int64(8*time.Second))))
 	}
 	a := c.w.post("/sign", wish)
-	var signed struct{ URL, Region string }
+	var signed struct {
+		URL, Region string
+		ExpiresAt   time.Time
+	}
 	if a.status != http.StatusOK || decode(a.body, &signed) != nil {
 		c.w.note("%s signs %v: %v", c.name, wish, a)
 		return
 	}
 	c.w.count(urlSigned)
 	for i, delay := range delays {
-		time.Sleep(delay)
+		if time.Sleep(delay); time.Now().After(signed.ExpiresAt) {
+			return
+		}
 		body := fmt.Sprintf("%s, %d", unique, i)
 		if c.random.IntN(4) == 0 {
 			body = unique // the same again

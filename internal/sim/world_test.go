@@ -168,7 +168,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		"REGION_TIMEOUT": regionTimeout.String(), "DOUBT_WINDOW": doubtWindow.String(),
 		"HEALTH_INTERVAL": healthInterval.String(), "HEALTH_TIMEOUT": "1s", "HEALTH_FAILURES": "3", "HEALTH_RECOVERIES": "2",
 		"MARK_INTERVAL": "10s", "FAILOVER_HOLD_DOWN": "20s", "FAILOVER_MODE": pick(r, "auto", "auto", "manual"),
-		"REPLICATION_WORKERS": pick(r, "1", "4"), "PRESIGN_GRACE": "20s",
+		"REPLICATION_WORKERS": pick(r, "1", "4"), "PRESIGN_GRACE": presignGrace.String(),
 	}
 	names := []string{"primary", "secondary"}
 	if seed%5 == 4 {

@@ -14,7 +14,7 @@ func presignedTests() []test {
 		{"ASignedGetIsOnTheRecordAlone", signedGet},
 		{"AnUploadIsAdoptedHoweverOftenTheURLIsUsed", uploadedTwice},
 		{"AURLIsClosedOnceNothingCanLandAnyMore", urlCloses},
-		{"AWriteIsSettledAlthoughAURLIsOpen", writtenUnderURL},
+		{"AWriteIsNotContestedByAnOpenURL", writtenUnderURL},
 		{"APromotionListsTheOpenURLsOfTheOldActive", urlsInLedger},
 		{"AnUploadToADemotedRegionGoesForwardOrIsAConflict", uploadedToDemoted},
 		{"AnUploadToAReplicaLosesAgainstWhatWasAcknowledgedSince", uploadedToReplica},
@@ -156,8 +156,8 @@ func urlCloses(s *store) {
 
 func writtenUnderURL(s *store) {
 	s.sign("k", active)
-	if c := s.commit(s.open("k", journal.Put), "w"); !c.Settled {
-		s.t.Error("a write is not settled because of an open URL")
+	if c := s.commit(s.open("k", journal.Put), "w"); c.Settled || s.lookup("k").Contested(active) {
+		s.t.Errorf("got %+v, want a key that is open to URLs, and not contested", c)
 	}
 	s.settle(s.seenIn("k", active, "w"), journal.Wait)
 	s.settle(s.seenIn("k", active, "x"), journal.Adopted)

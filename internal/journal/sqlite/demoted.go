@@ -155,6 +155,12 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 	if !mutant.On(mutant.FindInNewEpoch) {
 		v.Epoch = epochOf(o, seen)
 	}
+	// Where it has landed on the key's version, which nobody else has, that is replaced in its own region's history. (A
+	// PUT times out in A; B is promoted, and A again, and acknowledges a write; B is promoted; the PUT lands in A: what
+	// A holds would be the loser of a version that nobody has.)
+	if o.LastRegion == seen.Region && !o.IsElsewhere(seen.Region) {
+		v.Epoch = max(v.Epoch, o.Version.Epoch)
+	}
 	if u.hasLost && o.Version.Compare(v) < 0 {
 		v.Epoch = o.Version.Epoch - 1 // it has lost against what was acknowledged since
 	}

@@ -227,7 +227,7 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 		}
 		var err error
 		switch isFind := d == journal.Adopted || d == journal.Deleted; {
-		case isWhole:
+		case isWhole, holdsLater(o, seen, d, i.Restores):
 			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
 		case isFind:
 			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, i.Restores)

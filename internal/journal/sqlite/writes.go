@@ -70,7 +70,7 @@ type openIntent struct {
 	restores, version              journal.Version
 	lastRegion, etag               string
 	deleted, unsettled, deleteSeen bool
-	hasOther                       bool
+	hasOther, hasURL               bool
 }
 
 // isHere reports whether the row's version was written in the intent's region. What is known
@@ -85,11 +85,12 @@ func (t *tx) readIntent(id int64) (i openIntent, found bool, err error) {
 			coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.deleted, 0), coalesce(o.unsettled, 0), coalesce(o.delete_seen, 0),
 			coalesce(o.last_region, ''), coalesce(o.etag, ''),
 			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.id <> i.id
-				AND x.operation <> 'presigned-put' AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence))
+				AND x.operation <> 'presigned-put' AND NOT (i.operation = 'repair' AND x.operation = 'repair' AND x.restores_sequence = i.restores_sequence)),
+			EXISTS (SELECT 1 FROM intents x WHERE x.bucket = i.bucket AND x.key = i.key AND x.region = i.region AND x.operation = 'presigned-put')
 		FROM intents i LEFT JOIN objects o ON o.bucket = i.bucket AND o.key = i.key
 		WHERE i.id = ?`, []any{id},
 		&i.bucket, &i.key, &i.region, &i.operation, &i.epoch, &i.began, &i.restores.Epoch, &i.restores.Sequence,
-		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.lastRegion, &i.etag, &i.hasOther)
+		&i.version.Epoch, &i.version.Sequence, &i.deleted, &i.unsettled, &i.deleteSeen, &i.lastRegion, &i.etag, &i.hasOther, &i.hasURL)
 	return i, found, err
 }
 
@@ -157,9 +158,9 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 		}
 	}
 	if mutant.On(mutant.AuditLeftOut) {
-		return journal.Committed{Version: version, Settled: !row.unsettled}, nil
+		return journal.Committed{Version: version, Settled: !row.unsettled && !i.hasURL}, nil
 	}
-	return journal.Committed{Version: version, Settled: !row.unsettled}, t.record(audit.Entry{
+	return journal.Committed{Version: version, Settled: !row.unsettled && !i.hasURL}, t.record(audit.Entry{
 		Action: audit.Write, Actor: clientActor, Bucket: i.bucket, Key: i.key, Version: version.String(), Region: i.region,
 		Detail: i.operation + " " + w.ETag + " " + strconv.FormatInt(w.Size, 10),
 	})
