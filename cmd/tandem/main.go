@@ -83,6 +83,7 @@ region and are replicated to the others, reads fall back when the active fails.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.AddCommand(newDoctor(env))
 	env.caFile = new(string)
 	root.AddCommand(newPut(env), newGet(env), newLs(env), newRm(env), newHead(env), newCp(env), newReplication(env), newMan(env))
 	root.AddCommand(newServe(env), newStatus(env), newStats(env), newPromote(env), newSign(env), newFailovers(env), newConflicts(env), newRegions(env), newAudit(env),
