@@ -20,6 +20,7 @@ func TestRegionInMemoryConforms(t *testing.T) {
 		"plain":                         {},
 		"ignores conditions":            {regiontest.Options{IgnoreConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
 		"refuses conditions":            {regiontest.Options{NoConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
+		"ends listings early":           {regiontest.Options{EndsListings: true}, regiontest.Facts{}},
 		"ignores conditions of uploads": {regiontest.Options{IgnoreUploadConditions: true}, regiontest.Facts{NoPutConditions: true}},
 		"forgets uploads":               {regiontest.Options{ForgetUploads: true}, regiontest.Facts{}},
 	} {

@@ -39,6 +39,9 @@ type Options struct {
 	Settings map[string]string
 	// ClockAhead is by how much the Date of each answer is ahead of the time.
 	ClockAhead time.Duration
+	// EndsListings makes a page of a listing from behind a key end one entry early, and say that the listing
+	// ends there, where it does not, as MinIO's do behind some keys.
+	EndsListings bool
 	// SmallParts lifts the minimum of 5 MiB for every part but the last.
 	SmallParts bool
 	// ForgetUploads makes completing an upload for a second time 404
