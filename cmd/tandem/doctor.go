@@ -254,7 +254,7 @@ func printFindings(b *strings.Builder, findings []doctor.Finding) {
 }
 
 // adviceColumns is how many characters of an advice are on a line.
-const adviceColumns = 100
+const adviceColumns = 110
 
 // wrap breaks a text into lines of at most so many bytes, but for longer words.
 func wrap(text string, columns int) []string {

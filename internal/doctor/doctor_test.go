@@ -256,7 +256,7 @@ func TestNothingIsLeftOfWhatFailed(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "GetObject", "HeadObject", "DeleteObject", "ListObjectsV2"} {
 		for what, fault := range map[string]regiontest.Fault{"error": {Status: 500}, "lost answer": {Apply: true, CutBefore: true}, "error, applied": {Apply: true, Status: 500}} {
-			for _, nth := range []int64{0, 2, 6} {
+			for _, nth := range []int64{0, 3} {
 				s := newServer(regiontest.Options{})
 				var count atomic.Int64
 				s.SetFaults(func(q regiontest.Request) regiontest.Fault {
@@ -278,7 +278,7 @@ func TestNothingIsLeftOfWhatFailed(t *testing.T) {
 // Wherever it is interrupted, it ends, says so, and leaves nothing.
 func TestInterruptedExaminationIsCleanedUp(t *testing.T) {
 	t.Parallel()
-	for nth := int64(1); ; nth += 8 {
+	for nth := int64(1); ; nth += 13 {
 		s := newServer(regiontest.Options{})
 		endpoint := regiontest.Start(t, s)
 		ctx, cancel := context.WithCancel(t.Context())

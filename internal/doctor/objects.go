@@ -91,6 +91,47 @@ func (s *session) checkHeaders(ctx context.Context) {
 		return
 	}
 	s.add("headers", OK, "", "content headers and user metadata are kept")
+	s.checkForeignMetadata(ctx)
+	s.checkStorageClass(ctx)
+}
+
+// checkForeignMetadata: a header has no encoding of its own, so each S3 has its own way.
+func (s *session) checkForeignMetadata(ctx context.Context) {
+	const text = "größe"
+	const advice = "have clients encode such metadata themselves: a copy that is made from here has it as it is read here"
+	_, err := s.put(ctx, "metadata", "metadata", http.Header{"X-Amz-Meta-Text": {text}})
+	if err != nil {
+		s.add("metadata beyond ASCII", NotSupported, "objects with such metadata are not copied here: their copies stay pending, with this error", "%s", said(err))
+		return
+	}
+	a, err := s.r.Head(ctx, s.key("metadata"), nil)
+	switch got := a.Header.Get("X-Amz-Meta-Text"); {
+	case err != nil:
+		s.add("metadata beyond ASCII", Failed, advice, "%s", said(err))
+	case got != text:
+		s.add("metadata beyond ASCII", NotSupported, advice, "%q comes back as %q", text, got)
+	default:
+		s.add("metadata beyond ASCII", OK, "", "kept as it is")
+	}
+}
+
+// checkStorageClass asks for the one of Amazon's classes that costs least for so short a time.
+func (s *session) checkStorageClass(ctx context.Context) {
+	const class = "STANDARD_IA"
+	_, err := s.put(ctx, "class", "class", http.Header{"X-Amz-Storage-Class": {class}})
+	if err != nil {
+		s.add("storage classes", NotSupported, "an object of such a class in another region is not copied here: its copy stays pending, with this error", "%s", said(err))
+		return
+	}
+	a, err := s.r.Head(ctx, s.key("class"), nil)
+	switch got := a.Header.Get("X-Amz-Storage-Class"); {
+	case err != nil:
+		s.add("storage classes", Failed, "let these credentials get objects (s3:GetObject)", "%s", said(err))
+	case got != class:
+		s.add("storage classes", NotSupported, "objects of every class are copied here, and lose it", "taken and not kept")
+	default:
+		s.add("storage classes", OK, "", "kept")
+	}
 }
 
 func (s *session) checkTags(ctx context.Context) {
@@ -193,8 +234,8 @@ func (s *session) checkConditionalWrites(ctx context.Context) {
 		{"If-None-Match on PUT", found.Create, put},
 		{"If-Match on PUT", found.Overwrite, put},
 		{"If-None-Match on complete", found.Complete, "Tandem counts on no condition of a PUT here, and " + put},
-		{"If-Match on DELETE", found.Delete, "before each delete Tandem looks with a HEAD, which leaves the same gap; while this region is active, clients' " +
-			"deletes with a condition get 501"},
+		{"If-Match on DELETE", found.Delete, "before each delete Tandem looks with a HEAD, which leaves a gap in which somebody else's write could be deleted; while this region is " +
+			"active, clients' deletes with a condition get 501"},
 	} {
 		status, advice := Warning, c.advice
 		switch c.support {
