@@ -75,6 +75,7 @@ func (d *Doctor) Run(ctx context.Context) Report {
 	across := d.across(ctx, sessions)
 	for _, s := range sessions {
 		s.cleanUp(ctx)
+		s.close()
 	}
 	return newReport(sessions, across, ctx.Err() != nil)
 }

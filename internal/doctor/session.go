@@ -27,6 +27,8 @@ type session struct {
 	versioned bool
 	// reached: a canary was written, and read back.
 	reached bool
+	// close lets go of the session's own connections.
+	close func()
 	// partsETag is that of the object of two parts, "" where there is none.
 	partsETag string
 }
@@ -35,7 +37,7 @@ type session struct {
 const checkFactor = 6
 
 func (d *Doctor) newSession(ctx context.Context, t Target) *session {
-	s := &session{Doctor: d, target: t, prefix: Prefix + d.id + "/" + t.Region.Name + "/"}
+	s := &session{Doctor: d, target: t, prefix: Prefix + d.id + "/" + t.Region.Name + "/", close: func() {}}
 	s.report = RegionReport{Name: t.Region.Name, Bucket: t.Region.Bucket, Endpoint: t.Region.Endpoint, Embedded: t.Embedded, Note: t.Note, Findings: []Finding{}}
 	rc := t.Region
 	if rc.Transport == nil {
@@ -45,7 +47,7 @@ func (d *Doctor) newSession(ctx context.Context, t Target) *session {
 			s.add(endpointCheck, Failed, "check the region's CA file", "%v", err)
 			return s
 		}
-		rc.Transport = transport
+		rc.Transport, s.close = transport, transport.CloseIdleConnections
 	}
 	s.wire = newWire(rc.Transport)
 	rc.Transport, rc.Timeout = s.wire, d.cfg.Timeout

@@ -87,7 +87,10 @@ func (m minio) bucket(t *testing.T) string {
 // region is a client of a bucket.
 func (m minio) region(t *testing.T, bucket string) *region.Region {
 	t.Helper()
-	transport := region.NewTransport()
+	transport, err := region.NewTransport("")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(transport.CloseIdleConnections)
 	r, err := region.New(t.Context(), region.Config{
 		Name: "minio", Endpoint: m.endpoint, Bucket: bucket, AccessKey: minioKey, SecretKey: minioSecret, Timeout: patience, Transport: transport,
