@@ -3,12 +3,15 @@ package doctor_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -214,6 +217,33 @@ func TestRegionThatCannotBeUsed(t *testing.T) {
 			wantNothingLeft(t, s)
 		})
 	}
+}
+
+// With a certificate of the operator's own authority it says until when that is good.
+func TestRegionOfAnAuthorityOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	s := newServer(regiontest.Options{})
+	served := httptest.NewTLSServer(s)
+	t.Cleanup(served.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: served.Certificate().Raw})
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]doctor.Status{file: doctor.OK, file + ".missing": doctor.Failed} {
+		tg := target("primary", served.URL)
+		tg.Region.CAFile = name
+		d, err := doctor.New(doctor.Config{Targets: []doctor.Target{tg}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := d.Run(t.Context())
+		first := r.Regions[0].Findings[0]
+		if r.Status != want || first.Check != "endpoint" || first.Status != want || want == doctor.OK && !strings.Contains(first.Found, "certificate until 20") {
+			t.Errorf("%s: %s, %+v", name, r.Status, first)
+		}
+	}
+	wantNothingLeft(t, s)
 }
 
 // What may be read and not written, and the like, is said by the right it lacks.

@@ -97,7 +97,7 @@ func (s *session) unreached(w *route, err error) {
 	case w.dns != nil:
 		s.add(endpointCheck, Failed, "check the name in the region's ENDPOINT, and this machine's DNS", "the name is not found: %v", w.dns)
 	case w.tls != nil:
-		s.add(endpointCheck, Failed, "check certificate and scheme (http or https) of the region's ENDPOINT", "no TLS with %s: %v", host, w.tls)
+		s.add(endpointCheck, Failed, "check certificate and scheme (http or https) of the region's ENDPOINT; name an authority of your own in its CA_FILE", "no TLS with %s: %v", host, w.tls)
 	case !w.connected:
 		s.add(endpointCheck, Failed, "check host and port of the region's ENDPOINT, and what is between it and this machine", "no connection to %s: %s", host, said(err))
 	default:

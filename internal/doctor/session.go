@@ -44,7 +44,7 @@ func (d *Doctor) newSession(ctx context.Context, t Target) *session {
 		transport, err := region.NewTransport(rc.CAFile)
 		if err != nil {
 			s.wire = newWire(nil)
-			s.add(endpointCheck, Failed, "check the region's CA file", "%v", err)
+			s.add(endpointCheck, Failed, "check the file that the region's CA_FILE names", "%v", err)
 			return s
 		}
 		rc.Transport, s.close = transport, transport.CloseIdleConnections
