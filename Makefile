@@ -39,7 +39,7 @@ export AWS_EC2_METADATA_DISABLED := true
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build ./tandem
@@ -56,6 +56,7 @@ check: ## Everything that can be said of the code without running it
 	$(GO) vet ./...
 	$(GO) vet -tags failpoint ./...
 	$(GO) vet -tags mutant ./...
+	$(GO) vet -tags minio ./internal/e2e
 	$(GO) fix -diff ./...
 	$(GO) mod tidy -diff
 	$(GO) tool staticcheck ./...
@@ -89,6 +90,13 @@ setup:
 	echo "left out, for these packages could not be installed: $${missing[*]}"; \
 	case " $${missing[*]} " in *" gcc "*) echo "without a C compiler the race detector is off";; esac; \
 	[ "$(TANDEM_TEST_ALL)" != 1 ]
+
+# MinIO comes through the Go proxy, is built into a temporary folder, and is no part of the module.
+.PHONY: test-minio
+test-minio: ## Build a MinIO (slow) and ask it: the suite of regions, the doctor, a gateway in front of it
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	GOBIN="$$dir" $(GO) install github.com/minio/minio@latest; \
+	TANDEM_MINIO="$$dir/minio" $(GO) test -tags minio ./internal/e2e -run 'MinIO' -count=1 -v -timeout 20m | grep -v -E '^ *(=== |--- PASS)'
 
 .PHONY: mem
 mem: ## Measure the gateway's memory under eight clients, TANDEM_MEM_BYTES each way (default 1 GiB)

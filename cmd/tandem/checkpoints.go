@@ -78,23 +78,36 @@ func configured(cfg config.Config, name string) (config.Region, error) {
 
 // openRegion makes a client; of an embedded region for the process that a gateway runs.
 func openRegion(ctx context.Context, cfg config.Config, c config.Region) (*region.Region, error) {
-	rc := region.Config{
+	rc := regionConfig(cfg, c)
+	if c.Embedded() {
+		if _, err := embeddedRegion(c, &rc, []string{regionServer}); err != nil {
+			return nil, err
+		}
+	}
+	return region.New(ctx, rc)
+}
+
+// regionConfig is what a client needs of a region that is not embedded.
+func regionConfig(cfg config.Config, c config.Region) region.Config {
+	return region.Config{
 		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 		ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: cfg.RegionTimeout,
 	}
-	if c.Embedded() {
-		// One that is not there would be made.
-		if _, err := os.Stat(c.EmbeddedDir); err != nil {
-			return nil, fmt.Errorf("find the embedded region: %w", err)
-		}
-		local, err := localregion.New(localregion.Config{
-			Name: c.Name, Dir: c.EmbeddedDir, Bucket: c.Bucket, Command: []string{regionServer}, Logger: slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			return nil, err
-		}
-		rc.Endpoint, rc.S3Region = local.Endpoint(), local.S3Region()
-		rc.AccessKey, rc.SecretKey = local.Credentials()
+}
+
+// embeddedRegion finds an embedded region whose folder is there, and completes rc.
+func embeddedRegion(c config.Region, rc *region.Config, command []string) (*localregion.Region, error) {
+	// One that is not there would be made.
+	if _, err := os.Stat(c.EmbeddedDir); err != nil {
+		return nil, fmt.Errorf("find the embedded region: %w", err)
 	}
-	return region.New(ctx, rc)
+	local, err := localregion.New(localregion.Config{
+		Name: c.Name, Dir: c.EmbeddedDir, Bucket: c.Bucket, Command: command, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, err
+	}
+	rc.Endpoint, rc.S3Region, rc.CheckKey = local.Endpoint(), local.S3Region(), local.CheckKey
+	rc.AccessKey, rc.SecretKey = local.Credentials()
+	return local, nil
 }

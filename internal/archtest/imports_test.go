@@ -15,7 +15,7 @@ var knows = map[string]struct {
 }{
 	"cmd/tandem": {
 		[]string{
-			"internal/apiclient", "internal/app", "internal/audit", "internal/config", "internal/journal/sqlite", "internal/mark", "internal/region",
+			"internal/apiclient", "internal/app", "internal/audit", "internal/config", "internal/doctor", "internal/journal/sqlite", "internal/mark", "internal/region",
 			"internal/region/localregion", "internal/s3op",
 		},
 		"commands read the configuration and run the app, or ask a gateway over HTTP; localregion is the body of the hidden command that an " +
@@ -55,6 +55,7 @@ var knows = map[string]struct {
 	"internal/health":         {[]string{"internal/region"}, "it asks regions, and tells what they answer; what follows from that is others' business"},
 	"internal/failover":       {[]string{"internal/failpoint", "internal/health", "internal/journal", "internal/region", "internal/s3op"}, "it decides who is active, and leaves the doing to journal, gateway and workers"},
 	"internal/mark":           {[]string{"internal/journal", "internal/region", "internal/s3op"}, "it compares what a region says of itself with what the journal wrote there"},
+	"internal/doctor":         {[]string{"internal/region", "internal/s3op"}, "it asks regions through their client, as the gateway does, and needs neither gateway nor journal"},
 	"internal/audit":          {nil, "a leaf: the chain can be verified without the rest of the program"},
 	"internal/journal":        {[]string{"internal/audit"}, "a contract is at the bottom, on the vocabulary of what it records"},
 	"internal/journal/sqlite": {[]string{"internal/audit", "internal/journal"}, "an implementation knows its contract"},

@@ -14,7 +14,7 @@ const probeKey = s3op.ReservedPrefix + "probe"
 
 // Conditions says which conditional writes a region honours.
 type Conditions struct {
-	// Put: If-Match and If-None-Match, on PutObject and so on completing an upload.
+	// Put: If-Match and If-None-Match, on PutObject and, where there are uploads, on completing one.
 	Put bool
 	// Delete: If-Match on DeleteObject.
 	Delete bool
@@ -34,10 +34,11 @@ func (r *Region) Conditions(ctx context.Context) (Conditions, error) {
 	if c := r.conditions.known.Load(); c != nil {
 		return *c, nil
 	}
-	c, err := r.probeConditions(ctx)
+	found, err := r.ProbeConditions(ctx, probeKey)
 	if err != nil {
 		return Conditions{}, err
 	}
+	c := found.Conditions()
 	r.conditions.known.Store(&c)
 	return c, nil
 }
@@ -51,40 +52,106 @@ func (r *Region) MayIgnoreConditions() bool {
 
 const noSuchETag = "00000000000000000000000000000000"
 
-func (r *Region) probeConditions(ctx context.Context) (Conditions, error) {
+// Support is what a region did with a request that asks for something.
+type Support int
+
+const (
+	// Untried: it was not asked.
+	Untried Support = iota
+	// Honoured: it did as it was asked.
+	Honoured
+	// Ignored: it took the request and did otherwise.
+	Ignored
+	// Refused: it refused the request.
+	Refused
+)
+
+func (s Support) String() string {
+	return [...]string{"not tried", "honoured", "ignored", "refused"}[s]
+}
+
+// ConditionSupport is what a region did with writes whose conditions did not hold.
+type ConditionSupport struct {
+	// Create is If-None-Match: * and Overwrite If-Match, on PutObject.
+	Create, Overwrite Support
+	// Complete is If-None-Match: * on CompleteMultipartUpload; Untried where the region has no uploads.
+	Complete Support
+	// Delete is If-Match on DeleteObject.
+	Delete Support
+}
+
+// Conditions are those to rely on. Copies are made with PUTs and with uploads, and whoever makes them is to be able to
+// rely on either: a late completion overwrites as a late PUT does.
+func (s ConditionSupport) Conditions() Conditions {
+	return Conditions{
+		Put:    s.Create == Honoured && s.Overwrite == Honoured && (s.Complete == Honoured || s.Complete == Untried),
+		Delete: s.Delete == Honoured,
+	}
+}
+
+// ProbeConditions asks for conditional writes of a key that is the caller's own to lose, and leaves a small object there, or
+// nothing. An *Error says that it could not be learned now.
+func (r *Region) ProbeConditions(ctx context.Context, key string) (found ConditionSupport, err error) {
 	put := func(h http.Header) error {
-		_, err := r.Put(ctx, probeKey, h, bytes.NewReader(nil), 0)
+		_, err := r.Put(ctx, key, h, bytes.NewReader(nil), 0)
 		return err
 	}
 	if err := put(nil); err != nil {
-		return Conditions{}, err
+		return found, err
 	}
-	create, err := isHonoured(put(http.Header{"If-None-Match": {"*"}}))
-	if err != nil {
-		return Conditions{}, err
+	if found.Create, err = supportOf(put(http.Header{"If-None-Match": {"*"}})); err != nil {
+		return found, err
 	}
-	overwrite, err := isHonoured(put(http.Header{"If-Match": {s3op.QuoteETag(noSuchETag)}}))
-	if err != nil {
-		return Conditions{}, err
+	if found.Overwrite, err = supportOf(put(http.Header{"If-Match": {s3op.QuoteETag(noSuchETag)}})); err != nil {
+		return found, err
 	}
-	remove, err := isHonoured(r.Delete(ctx, probeKey, noSuchETag))
-	if err != nil {
-		return Conditions{}, err
+	if found.Complete, err = r.probeCompletion(ctx, key); err != nil {
+		return found, err
 	}
-	return Conditions{Put: create && overwrite, Delete: remove}, nil
+	found.Delete, err = supportOf(r.Delete(ctx, key, noSuchETag))
+	return found, err
 }
 
-// isHonoured reads the answer to a request whose condition does not hold. A region
+// probeCompletion completes an upload of a key that is there, on the condition that it is not.
+func (r *Region) probeCompletion(ctx context.Context, key string) (Support, error) {
+	id, err := r.CreateUpload(ctx, key, nil)
+	if isRefusal(err) {
+		return Untried, nil
+	}
+	if err != nil {
+		return Untried, err
+	}
+	etag, err := r.UploadPart(ctx, key, id, 1, nil, bytes.NewReader([]byte("probe")), 5)
+	if err == nil {
+		_, err = r.CompleteUpload(ctx, key, id, http.Header{"If-None-Match": {"*"}}, []string{etag})
+	}
+	support, err := supportOf(err)
+	if support == Ignored {
+		return support, nil // the upload is an object now
+	}
+	if abortErr := r.AbortUpload(ctx, key, id); err == nil && abortErr != nil && !isRefusal(abortErr) {
+		err = abortErr
+	}
+	return support, err
+}
+
+// supportOf reads the answer to a request whose condition does not hold. A region
 // that refuses it on other grounds does not honour the condition: without one it took the
 // probe, and a region that lets nobody delete can be copied to all the same.
-func isHonoured(err error) (bool, error) {
-	switch e, ok := errors.AsType[*Error](err); {
+func supportOf(err error) (Support, error) {
+	switch {
 	case err == nil:
-		return false, nil
+		return Ignored, nil
 	case IsPrecondition(err):
-		return true, nil
-	case ok && e.Outcome == Rejected && !IsDown(err) && e.Status != http.StatusTooManyRequests && e.Status != http.StatusConflict:
-		return false, nil
+		return Honoured, nil
+	case isRefusal(err):
+		return Refused, nil
 	}
-	return false, err
+	return Untried, err
+}
+
+// isRefusal reports whether the region answered that it will not do this, now or later.
+func isRefusal(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Outcome == Rejected && !IsDown(err) && e.Status != http.StatusTooManyRequests && e.Status != http.StatusConflict
 }

@@ -17,10 +17,12 @@ func TestRegionInMemoryConforms(t *testing.T) {
 		options regiontest.Options
 		facts   regiontest.Facts
 	}{
-		"plain":              {},
-		"ignores conditions": {regiontest.Options{IgnoreConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
-		"refuses conditions": {regiontest.Options{NoConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
-		"forgets uploads":    {regiontest.Options{ForgetUploads: true}, regiontest.Facts{}},
+		"plain":                         {},
+		"ignores conditions":            {regiontest.Options{IgnoreConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
+		"refuses conditions":            {regiontest.Options{NoConditions: true}, regiontest.Facts{NoPutConditions: true, NoDeleteConditions: true}},
+		"ends listings early":           {regiontest.Options{EndsListings: true}, regiontest.Facts{}},
+		"ignores conditions of uploads": {regiontest.Options{IgnoreUploadConditions: true}, regiontest.Facts{NoPutConditions: true}},
+		"forgets uploads":               {regiontest.Options{ForgetUploads: true}, regiontest.Facts{}},
 	} {
 		open := func(t *testing.T) *region.Region {
 			o := tt.options

@@ -1,12 +1,14 @@
 package region
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gnew/tandem/internal/s3op"
@@ -60,6 +62,58 @@ type listBucketResult struct {
 // since XML 1.0 cannot carry every legal key.
 // Source: Amazon S3 API Reference, "ListObjectsV2".
 func (r *Region) List(ctx context.Context, o ListOptions) (Listing, error) {
+	page, err := r.list(ctx, o)
+	if err != nil || page.Truncated || o.StartAfter == "" {
+		return page, err
+	}
+	return r.confirmEnd(ctx, o, page)
+}
+
+// confirmEnd looks behind the last page of a listing. MinIO ends some listings that it was asked for from behind a
+// key, though they go on: what it passes over on its way there counts for the page. What was left out would pass for not
+// there, so an end is believed when nothing is behind it, with room for all that may be passed over.
+func (r *Region) confirmEnd(ctx context.Context, o ListOptions, page Listing) (Listing, error) {
+	o.StartAfter = max(o.StartAfter, page.last())
+	limit := cmp.Or(o.Limit, MaxListKeys)
+	o.Limit = MaxListKeys
+	next, err := r.list(ctx, o)
+	if err != nil || len(next.Objects)+len(next.CommonPrefixes) == 0 {
+		return page, err
+	}
+	if len(page.Objects)+len(page.CommonPrefixes) > 0 {
+		page.Truncated = true
+		return page, nil
+	}
+	return next.first(limit), nil
+}
+
+// first is the page cut to so many entries.
+func (l Listing) first(limit int) Listing {
+	for len(l.Objects)+len(l.CommonPrefixes) > limit {
+		l.Truncated = true
+		n, m := len(l.Objects), len(l.CommonPrefixes)
+		if m == 0 || n > 0 && l.Objects[n-1].Key > l.CommonPrefixes[m-1] {
+			l.Objects = l.Objects[:n-1]
+		} else {
+			l.CommonPrefixes = l.CommonPrefixes[:m-1]
+		}
+	}
+	return l
+}
+
+// last is a place behind all that is on the page.
+func (l Listing) last() string {
+	last := ""
+	for _, o := range l.Objects {
+		last = max(last, o.Key)
+	}
+	for _, prefix := range l.CommonPrefixes {
+		last = max(last, prefix+strings.Repeat("\U0010ffff", max(s3op.MaxKeyBytes-len(prefix), 0)/len("\U0010ffff")))
+	}
+	return last
+}
+
+func (r *Region) list(ctx context.Context, o ListOptions) (Listing, error) {
 	query := url.Values{"list-type": {"2"}, "encoding-type": {"url"}}
 	setNonEmpty(query, "prefix", o.Prefix)
 	setNonEmpty(query, "delimiter", o.Delimiter)

@@ -217,6 +217,15 @@ func trusted(caFile string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
+// NewTransport returns a transport such as New makes by default; caFile is Config.CAFile.
+func NewTransport(caFile string) (*http.Transport, error) {
+	roots, err := trusted(caFile)
+	if err != nil {
+		return nil, err
+	}
+	return newTransport(roots), nil
+}
+
 // newTransport keeps as many connections as there are requests at once, and
 // hands bodies on as they are. It follows HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 func newTransport(roots *x509.CertPool) *http.Transport {

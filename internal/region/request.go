@@ -2,6 +2,7 @@ package region
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -41,6 +42,7 @@ type request struct {
 	header   http.Header
 	body     io.Reader
 	size     int64
+	framing  string        // what stands for the body's hash where that is framed in chunks
 	timeout  time.Duration // 0: the region's own
 }
 
@@ -141,6 +143,7 @@ func (r *Region) build(ctx context.Context, q request, w *watchdog) (*http.Reque
 	default:
 		req.Body = io.NopCloser(&watchedBody{body: b, watch: w, sent: sent})
 	}
+	hash = cmp.Or(q.framing, hash)
 	if q.body != nil {
 		req.ContentLength = q.size
 		if q.size == 0 {

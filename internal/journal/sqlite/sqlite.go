@@ -71,16 +71,9 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Path == "" || cfg.Logger == nil {
 		return nil, errors.New("sqlite: Path and Logger are required")
 	}
-	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
-		return nil, fmt.Errorf("make the journal's folder: %w", err)
-	}
-	lock := flock.New(cfg.Path+".lock", flock.SetPermissions(0o600))
-	locked, err := lock.TryLock()
+	lock, err := lockFile(cfg.Path)
 	if err != nil {
-		return nil, fmt.Errorf("lock the journal: %w", err)
-	}
-	if !locked {
-		return nil, fmt.Errorf("%w: %s is locked; stop the other gateway, or give this one another DATABASE_URL", ErrLocked, cfg.Path)
+		return nil, err
 	}
 	j, err := open(ctx, cfg)
 	if err != nil {

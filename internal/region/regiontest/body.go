@@ -42,6 +42,12 @@ func (s *Server) receiveObject(c *call) (payload, error) {
 	if err != nil {
 		return payload{}, err
 	}
+	if s.opts.IgnoreChecksums {
+		said.md5 = nil
+		if !said.trailer {
+			said.algorithm, said.checksum = "", ""
+		}
+	}
 	return c.receive(said, s.opts.Discard)
 }
 

@@ -52,7 +52,7 @@ func (s *Server) completeUpload(c *call) (effect, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.mayWrite(c.Header, b.current(c.Key)); err != nil {
+		if err := s.mayWrite(c.Header, b.current(c.Key)); err != nil && !s.opts.IgnoreUploadConditions {
 			return nil, err
 		}
 		parts, err := u.pick(doc.Part, s.opts.SmallParts)

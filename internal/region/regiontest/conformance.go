@@ -23,9 +23,11 @@ type Facts struct {
 	// CanHold says of a legal key whether the region holds it exactly. Its client's
 	// CheckKey has to say the same. Default: it holds every key.
 	CanHold func(key string) bool
-	// Drops are the stored headers that the region takes and does not keep, by their
+	// Drops are the stored headers that the region refuses, or takes and does not keep, by their
 	// canonical names.
 	Drops []string
+	// PlainTags: only ASCII is taken in tags.
+	PlainTags bool
 	// NoPutConditions: If-Match and If-None-Match on writes are refused or ignored.
 	NoPutConditions bool
 	// NoDeleteConditions: so is If-Match on deletes.

@@ -144,7 +144,11 @@ func (c trial) tagsComeBack() {
 	c.put("none", "body", nil)
 	c.wantTags("none", "")
 	// What Tags returns is what Put takes.
-	tags := url.Values{"a": {"1"}, "two words": {"b c"}, "empty": {""}, "sign+-=._:/@": {"+-=._:/@"}, "größe": {"groß"}}.Encode()
+	all := url.Values{"a": {"1"}, "two words": {"b c"}, "empty": {""}, "sign+-=._:/@": {"+-=._:/@"}, "größe": {"groß"}}
+	if c.facts.PlainTags {
+		all.Del("größe")
+	}
+	tags := all.Encode()
 	c.put("some", "body", http.Header{"X-Amz-Tagging": {tags}})
 	c.wantTags("some", tags)
 	if _, err := c.r.Tags(c.t.Context(), "absent"); !region.IsNotFound(err) {
@@ -322,7 +326,11 @@ func (c trial) damagedBodies() {
 	c.put("old", "old", nil)
 	for name, values := range integrity("another body") {
 		for _, key := range []string{"old", "absent"} {
-			c.wantRefused("put with a wrong "+name, c.putIf(key, http.Header{name: values}), http.StatusBadRequest, "BadDigest")
+			codes := []string{"BadDigest"}
+			if name != "Content-Md5" {
+				codes = append(codes, "XAmzContentChecksumMismatch") // MinIO's name for it
+			}
+			c.wantRefused("put with a wrong "+name, c.putIf(key, http.Header{name: values}), http.StatusBadRequest, codes...)
 		}
 	}
 	c.wantHeld("damaged bodies", "old", "old")

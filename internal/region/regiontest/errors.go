@@ -34,7 +34,8 @@ func statusOf(code string) int {
 	case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed",
 		"ExpiredToken", "InvalidObjectState", "AllAccessDisabled", "AccountProblem":
 		return http.StatusForbidden
-	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchVersion":
+	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchVersion",
+		"NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError":
 		return http.StatusNotFound
 	case "MethodNotAllowed":
 		return http.StatusMethodNotAllowed

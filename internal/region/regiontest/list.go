@@ -155,6 +155,10 @@ func (s *Server) listObjects(c *call) (effect, error) {
 	enc := encoder(q.Get("encoding-type"))
 	return func(b *bucket) (*reply, error) {
 		p := paginate(b.keys, q.Get("prefix"), q.Get("delimiter"), from, limit)
+		if s.opts.EndsListings && p.truncated && q.Get("start-after") != "" {
+			p = paginate(b.keys, q.Get("prefix"), q.Get("delimiter"), from, limit-1)
+			p.truncated = false
+		}
 		doc := listXML{
 			Name:              c.Bucket,
 			Prefix:            enc(q.Get("prefix")),

@@ -44,7 +44,7 @@ func (s *Server) createUpload(c *call) (effect, error) {
 		return nil, err
 	}
 	return func(b *bucket) (*reply, error) {
-		u := &upload{object: o, initiated: now(), checksum: sum, parts: make(map[int]*part)}
+		u := &upload{object: s.kept(o), initiated: now(), checksum: sum, parts: make(map[int]*part)}
 		// In the order in which they were made, and not guessable.
 		u.id = s.idPrefix + c.id
 		b.uploads[u.id] = u

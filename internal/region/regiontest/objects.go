@@ -176,6 +176,7 @@ func (s *Server) putObject(c *call) (effect, error) {
 	if err != nil {
 		return nil, err
 	}
+	o = s.kept(o)
 	o.fill(p)
 	return func(b *bucket) (*reply, error) {
 		if err := s.mayWrite(c.Header, b.current(c.Key)); err != nil {

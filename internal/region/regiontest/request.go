@@ -113,6 +113,12 @@ func operation(method string, q Request) string {
 		return "ListMultipartUploads"
 	case "POST bucket?delete":
 		return "DeleteObjects"
+	case "GET bucket?versioning":
+		return "GetBucketVersioning"
+	case "GET bucket?object-lock":
+		return "GetObjectLockConfiguration"
+	case "GET bucket?lifecycle":
+		return "GetBucketLifecycleConfiguration"
 	case "HEAD bucket?":
 		return "HeadBucket"
 	case "PUT bucket?":
@@ -145,6 +151,9 @@ func (s *Server) admit(c *call) error {
 		if !isKnownHeader(name) {
 			return fail("NotImplemented", name+" is not implemented")
 		}
+	}
+	if s.lacks(c) {
+		return fail("NotImplemented", "A header or query you provided implies functionality that is not implemented")
 	}
 	return s.authenticate(c)
 }

@@ -22,6 +22,26 @@ type Options struct {
 	// NoConditions makes writes and deletes that carry If-Match or
 	// If-None-Match fail with 501 NotImplemented. Reads honour them still.
 	NoConditions bool
+	// IgnoreUploadConditions makes completing an upload ignore its conditions, where PUTs honour theirs.
+	IgnoreUploadConditions bool
+	// NoMultipart makes every request about multipart uploads fail with 501 NotImplemented.
+	NoMultipart bool
+	// NoTags makes every request with or about tags fail with 501 NotImplemented.
+	NoTags bool
+	// ForgetTags makes writes take tags and not keep them.
+	ForgetTags bool
+	// NoTrailers makes bodies whose checksum comes behind them fail with 501 NotImplemented.
+	NoTrailers bool
+	// IgnoreChecksums makes writes take bodies that are not what the checksums and the Content-MD5 in their headers say.
+	IgnoreChecksums bool
+	// Settings are the bucket's settings in XML, by the name of the query that asks for them: "versioning", "object-lock",
+	// "lifecycle". What is not here was never set.
+	Settings map[string]string
+	// ClockAhead is by how much the Date of each answer is ahead of the time.
+	ClockAhead time.Duration
+	// EndsListings makes a page of a listing from behind a key end one entry early, and say that the listing
+	// ends there, where it does not, as MinIO's do behind some keys.
+	EndsListings bool
 	// SmallParts lifts the minimum of 5 MiB for every part but the last.
 	SmallParts bool
 	// ForgetUploads makes completing an upload for a second time 404
@@ -79,6 +99,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.cut()
 		return
 	}
+	if s.opts.ClockAhead != 0 {
+		w.Header().Set("Date", s.date())
+	}
 	var f Fault
 	if rule != nil {
 		f = rule(c.Request)
@@ -116,6 +139,8 @@ func (s *Server) prepare(c *call) (effect, error) {
 		return s.listObjects(c)
 	case "HeadBucket":
 		return s.headBucket(c)
+	case "GetBucketVersioning", "GetObjectLockConfiguration", "GetBucketLifecycleConfiguration":
+		return s.getSetting(c)
 	case "CreateBucket":
 		return s.createBucket(c)
 	case "CreateMultipartUpload":
