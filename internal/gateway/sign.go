@@ -154,6 +154,8 @@ func notSigned(u journal.SignedURL, err error) error {
 	switch {
 	case errors.Is(err, journal.ErrLoser):
 		return unavailable(u.Region, "it holds an older write of this key that is to be kept as a conflict first; no URL was signed", err)
+	case errors.Is(err, journal.ErrUnsettled):
+		return unavailable(u.Region, "an earlier write of this key has no answer there, so an upload could not be told from it; no URL was signed", err)
 	case errors.Is(err, journal.ErrRepairing):
 		return unavailable(u.Region, "an older object of this key is being removed or replaced there; no URL was signed", err)
 	}

@@ -24,6 +24,8 @@ var (
 	ErrRegion = errors.New("not a region of which this can be done")
 	// ErrLoser: the active holds a conflict's loser of the key, which is to be kept first.
 	ErrLoser = errors.New("an older write of the key is to be kept first")
+	// ErrUnsettled: what the region holds of the key is to be found out first.
+	ErrUnsettled = errors.New("the key is to be read again first")
 	// ErrClaim: the claim was taken over or the copy is no longer claimed.
 	ErrClaim = errors.New("the claim is no longer held")
 	// ErrUnavailable: the store cannot take writes; nothing was written.
@@ -101,7 +103,8 @@ type Writes interface {
 	// Sign records that a presigned URL is about to be given out. A PresignedPut opens an intent, in doubt
 	// until u.OpenUntil, that Settle closes no sooner, however many uploads it adopts; that of any other
 	// operation is on the record alone. It returns u with its ID. ErrEpoch where u.Epoch is not the present
-	// epoch, ErrRegion where the region is not attached; ErrRepairing and ErrLoser as for Open.
+	// epoch, ErrRegion where the region is not attached; ErrRepairing and ErrLoser as for Open; ErrUnsettled
+	// where the key IsUnsettledIn the region: what was there before could not be told from an upload.
 	Sign(ctx context.Context, u SignedURL) (SignedURL, error)
 	// MarkMissing records that a region answered that it does not hold the key's
 	// version v, although its copy is current: the active's is Missing, another's in the

@@ -21,6 +21,7 @@ func presignedTests() []test {
 		{"NothingIsSignedInAnotherEpochOrRegion", signingRefused},
 		{"NoPutIsSignedOverALoserOrUnderARepair", signingInTheWay},
 		{"ALookThatACopyHasOvertakenFindsNothing", overtakenLook},
+		{"NoPutIsSignedWhileTheKeyIsUnsettledThere", signingUnsettled},
 		{"OpenURLsSurviveACrash", urlsSurviveACrash},
 	}
 }
@@ -265,6 +266,18 @@ func overtakenLook(s *store) {
 	s.finish(task, "b", journal.Current)
 	s.settle(seen, journal.Wait)
 	s.settle(s.seenIn("k", replica, "y"), journal.Adopted)
+}
+
+func signingUnsettled(s *store) {
+	s.doubtful("k", journal.Put)
+	u := s.signature("k", active)
+	s.nothingHappens(func() {
+		_, err := s.Sign(s.t.Context(), u)
+		s.refused(err, journal.ErrUnsettled)
+	})
+	s.sign("k", replica) // where nothing is in doubt
+	s.settle(s.found("k", "a"), journal.Adopted)
+	s.sign("k", active)
 }
 
 func urlsSurviveACrash(s *store) {

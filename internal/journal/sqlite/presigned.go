@@ -61,6 +61,11 @@ func (t *tx) track(u *journal.SignedURL) (refused, err error) {
 	if len(losers) > 0 {
 		return journal.ErrLoser, nil
 	}
+	// (Writes overlap in A; B is promoted, and acknowledges a write; A is promoted again, and a URL signed: what A
+	// held of the writes that overlapped would be adopted as an upload, over the acknowledged write.)
+	if o, err := readObject(context.Background(), t, u.Bucket, u.Key); err != nil || o != nil && o.IsUnsettledIn(u.Region) {
+		return journal.ErrUnsettled, err
+	}
 	u.ID = t.drawIntent()
 	opened, err := t.execCount(`
 		INSERT INTO intents (id, bucket, key, region, operation, epoch, began, opened_at, doubt_until, in_doubt, expires_at)
