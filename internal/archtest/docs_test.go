@@ -20,7 +20,7 @@ func read(t *testing.T, name string) string {
 	return string(content)
 }
 
-func TestSemanticsNamesTestsThatExist(t *testing.T) {
+func TestDocumentsNameTestsThatExist(t *testing.T) {
 	tests := make(map[string]bool)
 	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	parts := regexp.MustCompile(`(?m)^\s*\{"([A-Z]\w+)", \w+(\(\))?\},$`)
@@ -37,19 +37,24 @@ func TestSemanticsNamesTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	semantics := read(t, "docs/SEMANTICS.md")
-	for _, named := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(semantics, -1) {
-		if !tests[named[1]] {
-			t.Errorf("docs/SEMANTICS.md names %s, which does not exist", named[1])
+	for _, name := range []string{"docs/SEMANTICS.md", "docs/brief.md"} {
+		page := read(t, name)
+		for _, named := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(page, -1) {
+			if !tests[named[1]] {
+				t.Errorf("%s names %s, which does not exist", name, named[1])
+			}
 		}
-	}
-	for _, named := range regexp.MustCompile("`([A-Z]\\w+)/([A-Z]\\w+)`").FindAllStringSubmatch(semantics, -1) {
-		if !tests[named[1]] || !tests[named[2]] {
-			t.Errorf("docs/SEMANTICS.md names %s/%s, which is not in journaltest", named[1], named[2])
+		for _, named := range regexp.MustCompile("`([A-Z]\\w+)/([A-Z]\\w+)`").FindAllStringSubmatch(page, -1) {
+			if !tests[named[1]] || !tests[named[2]] {
+				t.Errorf("%s names %s/%s, which is not in journaltest", name, named[1], named[2])
+			}
 		}
-	}
-	for _, named := range regexp.MustCompile("`script (\\w+)`").FindAllStringSubmatch(semantics, -1) {
-		read(t, "cmd/tandem/testdata/script/"+named[1]+".txtar")
+		for _, named := range regexp.MustCompile("`script (\\w+)`").FindAllStringSubmatch(page, -1) {
+			read(t, "cmd/tandem/testdata/script/"+named[1]+".txtar")
+		}
+		for _, named := range regexp.MustCompile("history `(\\w+)`").FindAllStringSubmatch(page, -1) {
+			read(t, "internal/sim/testdata/histories/"+named[1]+".txt")
+		}
 	}
 }
 
