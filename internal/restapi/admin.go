@@ -12,26 +12,26 @@ import (
 
 type replicationBody struct {
 	Key         string     `json:"key"`
-	Version     string     `json:"version"`
-	Deleted     bool       `json:"deleted"`
-	Settled     bool       `json:"settled"`
+	Version     string     `json:"version" doc:"The acknowledged version: epoch and number of the write."`
+	Deleted     bool       `json:"deleted" doc:"Whether that version is a delete."`
+	Settled     bool       `json:"settled" doc:"Whether nothing is under way or in doubt that could still change the key."`
 	ETag        string     `json:"etag"`
-	Size        int64      `json:"size"`
+	Size        int64      `json:"size" doc:"In bytes."`
 	ContentType string     `json:"contentType"`
-	LastRegion  string     `json:"lastRegion"`
-	CreatedAt   string     `json:"createdAt"`
-	UpdatedAt   string     `json:"updatedAt"`
-	Regions     []copyBody `json:"regions"`
+	LastRegion  string     `json:"lastRegion" doc:"The region that took the write."`
+	CreatedAt   string     `json:"createdAt" format:"date-time"`
+	UpdatedAt   string     `json:"updatedAt" format:"date-time"`
+	Regions     []copyBody `json:"regions" doc:"The copy in each region."`
 }
 
 type copyBody struct {
 	Region    string  `json:"region"`
-	State     string  `json:"state"`
-	Version   string  `json:"version"`
+	State     string  `json:"state" enum:"current,pending,abandoned,unreplicable,missing,unknown"`
+	Version   string  `json:"version" doc:"The version that the region is known to hold; empty where none is."`
 	ETag      string  `json:"etag"`
-	Attempts  int     `json:"attempts"`
-	LastError *string `json:"lastError"`
-	NextTry   *string `json:"nextTry"`
+	Attempts  int     `json:"attempts" doc:"How often the copy was tried."`
+	LastError *string `json:"lastError" doc:"Why the last attempt failed; null where none did."`
+	NextTry   *string `json:"nextTry" format:"date-time" doc:"When the next attempt is due; null where none is."`
 }
 
 func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string) error {
@@ -63,49 +63,42 @@ func isSettled(o *gateway.KeyStatus, active string) bool {
 }
 
 type stateBody struct {
-	Active   string   `json:"active"`
-	Replica  *string  `json:"replica"`
-	Replicas []string `json:"replicas"`
-	Epoch    int64    `json:"epoch"`
-	Mode     string   `json:"mode"`
-	// BlockedBy is what keeps a replica from being promoted although the active is down; null
-	// while nothing is to be promoted.
-	BlockedBy  []objectionBody `json:"blockedBy"`
+	Active     string          `json:"active" doc:"The region that takes writes."`
+	Replica    *string         `json:"replica" doc:"The first replica; null where there is none."`
+	Replicas   []string        `json:"replicas"`
+	Epoch      int64           `json:"epoch" doc:"One more with each promotion."`
+	Mode       string          `json:"mode" doc:"Who promotes: auto or manual."`
+	BlockedBy  []objectionBody `json:"blockedBy" nullable:"true" doc:"What keeps a replica from being promoted although the active is down; null while nothing is to be promoted."`
 	Regions    []regionBody    `json:"regions"`
-	Checkpoint string          `json:"checkpoint"`
+	Checkpoint string          `json:"checkpoint" doc:"The newest signed head of the audit chain, a signed note; empty where there is none yet."`
 }
 
 type regionBody struct {
-	Name      string      `json:"name"`
-	Role      string      `json:"role"`
-	Endpoint  string      `json:"endpoint"`
-	Bucket    string      `json:"bucket"`
-	Health    string      `json:"health"`
-	Since     *string     `json:"healthSince"`
-	Error     *string     `json:"lastError"`
-	Compared  bool        `json:"compared"`
-	Regressed bool        `json:"regressed"`
-	Pending   pendingBody `json:"pending"`
-	// NeverCompared counts the keys that the index does not know; null where the bucket was
-	// compared, or they are not counted yet.
-	NeverCompared *int64 `json:"neverCompared"`
-	// LagSeconds is null where the bucket was never compared: nobody knows.
-	LagSeconds *float64 `json:"lagSeconds"`
-	// OpenURLs are the presigned PUTs that may yet bring something.
-	OpenURLs openURLsBody `json:"openUrls"`
+	Name          string       `json:"name"`
+	Role          string       `json:"role" enum:"active,replica"`
+	Endpoint      string       `json:"endpoint"`
+	Bucket        string       `json:"bucket"`
+	Health        string       `json:"health" doc:"What the probes found, in a word: up, down, unknown, or what is wrong."`
+	Since         *string      `json:"healthSince" format:"date-time" doc:"Since when; null before the first probe."`
+	Error         *string      `json:"lastError" doc:"What the last probe that failed met."`
+	Compared      bool         `json:"compared" doc:"Whether its bucket was compared with the index, so that what it lacks is known."`
+	Regressed     bool         `json:"regressed" doc:"Whether it came back older than it was, and is being verified."`
+	Pending       pendingBody  `json:"pending" doc:"The copies that it is to get."`
+	NeverCompared *int64       `json:"neverCompared" doc:"How many keys of it the index does not know; null where it was compared, or while they are not counted."`
+	LagSeconds    *float64     `json:"lagSeconds" doc:"The age of the copy that has waited longest; null where its bucket was never compared, for then nobody knows."`
+	OpenURLs      openURLsBody `json:"openUrls" doc:"The presigned PUTs that may yet bring something."`
 }
 
 type openURLsBody struct {
-	Count int64 `json:"count"`
-	// Until is when the last of them is over; null where there is none.
-	Until *string `json:"until"`
+	Count int64   `json:"count"`
+	Until *string `json:"until" format:"date-time" doc:"When the last of them is over; null where there is none."`
 }
 
 type pendingBody struct {
 	Keys         int64 `json:"keys"`
 	Bytes        int64 `json:"bytes"`
-	Failing      int64 `json:"failing"`
-	Unreplicable int64 `json:"unreplicable"`
+	Failing      int64 `json:"failing" doc:"Those whose last attempt failed."`
+	Unreplicable int64 `json:"unreplicable" doc:"What the region cannot hold at all."`
 }
 
 func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
@@ -173,9 +166,13 @@ func lagSeconds(compared bool, oldest time.Time) *float64 {
 }
 
 type healthBody struct {
-	Status  string            `json:"status"`
+	Status  string            `json:"status" enum:"ok,degraded,down"`
 	Active  string            `json:"active"`
-	Regions map[string]string `json:"regions"`
+	Regions map[string]string `json:"regions" doc:"What the probes found of each region, in a word."`
+}
+
+type statusBody struct {
+	Status string `json:"status" enum:"ok"`
 }
 
 // getHealth tells what the probes have found. It is open, so it says no more than a word of
@@ -205,7 +202,7 @@ func (a *API) getHealth(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) getLive(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, "application/json", http.StatusOK, map[string]string{"status": "ok"})
+	writeJSON(w, "application/json", http.StatusOK, statusBody{"ok"})
 	return nil
 }
 
@@ -213,6 +210,6 @@ func (a *API) getReady(w http.ResponseWriter, _ *http.Request) error {
 	if err := a.Ready(); err != nil {
 		return s3op.NewError(s3op.Unavailable, "NotReady", err.Error())
 	}
-	writeJSON(w, "application/json", http.StatusOK, map[string]string{"status": "ok"})
+	writeJSON(w, "application/json", http.StatusOK, statusBody{"ok"})
 	return nil
 }

@@ -172,6 +172,7 @@ func (f *front) do(method, path, body string) *httptest.ResponseRecorder {
 	r.Header.Set("Authorization", "Bearer "+adminToken)
 	w := httptest.NewRecorder()
 	f.ServeHTTP(w, r)
+	wantDocumented(f.t, f, r, w)
 	return w
 }
 
@@ -554,7 +555,7 @@ func TestConflictsAreListedUntilTheyAreResolved(t *testing.T) {
 	f.wantProblem(f.do("GET", "/admin/conflicts/1", ""), 503, "ServiceUnavailable")
 	f.records.failFrom, f.records.conflicts = 0, nil
 	for id := range int64(2500) {
-		f.records.conflicts = append(f.records.conflicts, failover.Conflict{ID: id + 1})
+		f.records.conflicts = append(f.records.conflicts, failover.Conflict{ID: id + 1, State: journal.ConflictKept})
 	}
 	wantPages(f, "/admin/conflicts", "conflicts", "id", 2500)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/failover"
@@ -26,21 +24,31 @@ type Records interface {
 type conflictBody struct {
 	ID          int64   `json:"id"`
 	Key         string  `json:"key"`
-	State       string  `json:"state"`
-	Loser       string  `json:"loser"`
-	Winner      string  `json:"winner"`
-	Operation   string  `json:"operation"`
-	Deleted     bool    `json:"deleted"`
-	ETag        string  `json:"etag"`
-	Size        int64   `json:"size"`
-	ContentType string  `json:"contentType"`
-	Region      string  `json:"region"`
-	FoundAt     string  `json:"foundAt"`
-	KeptKey     string  `json:"keptKey"`
-	LastError   *string `json:"lastError"`
-	Resolution  *string `json:"resolution"`
-	ResolvedAt  *string `json:"resolvedAt"`
+	State       string  `json:"state" enum:"found,kept,resolved" doc:"kept: the loser is safe, and the conflict can be resolved."`
+	Loser       string  `json:"loser" doc:"The version that the winner never saw."`
+	Winner      string  `json:"winner" doc:"The version that the key has."`
+	Operation   string  `json:"operation" doc:"How the loser was written."`
+	Deleted     bool    `json:"deleted" doc:"Whether the loser is a delete."`
+	ETag        string  `json:"etag" doc:"The loser's."`
+	Size        int64   `json:"size" doc:"The loser's, in bytes."`
+	ContentType string  `json:"contentType" doc:"The loser's."`
+	Region      string  `json:"region" doc:"Where the loser was found."`
+	FoundAt     string  `json:"foundAt" format:"date-time"`
+	KeptKey     string  `json:"keptKey" doc:"The key below .tandem/ under which the loser is kept."`
+	LastError   *string `json:"lastError" doc:"Why the loser could not be kept yet."`
+	Resolution  *string `json:"resolution" doc:"What was decided; null until it is."`
+	ResolvedAt  *string `json:"resolvedAt" format:"date-time"`
 	ResolvedBy  *string `json:"resolvedBy"`
+}
+
+type conflictPage struct {
+	Conflicts []conflictBody `json:"conflicts"`
+	Next      *int64         `json:"next" doc:"What after is for the next page; null on the last one."`
+}
+
+type resolveBody struct {
+	Keep string `json:"keep" enum:"winner,loser,both" doc:"Which side stays. With both, the loser is written under another key."`
+	Key  string `json:"key,omitzero" maxLength:"1024" doc:"Where the loser goes with both; nothing may be there."`
 }
 
 func describeConflict(c failover.Conflict) conflictBody {
@@ -70,10 +78,7 @@ func (a *API) getConflicts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	page := struct {
-		Conflicts []conflictBody `json:"conflicts"`
-		Next      *int64         `json:"next"`
-	}{Conflicts: []conflictBody{}}
+	page := conflictPage{Conflicts: []conflictBody{}}
 	for _, c := range list {
 		page.Conflicts = append(page.Conflicts, describeConflict(c))
 	}
@@ -82,22 +87,6 @@ func (a *API) getConflicts(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, "application/json", http.StatusOK, page)
 	return nil
-}
-
-// findConflict serves /admin/conflicts/{id} and /admin/conflicts/{id}/resolve.
-func (a *API) findConflict(r *http.Request, rest string) (operation, error) {
-	text, below, hasBelow := strings.Cut(rest, "/")
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id < 1 || hasBelow && below != "resolve" {
-		return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath", "there is /admin/conflicts, /admin/conflicts/{id} and /admin/conflicts/{id}/resolve")
-	}
-	if hasBelow {
-		return byMethod(r, map[string]operation{
-			http.MethodPost: {"ResolveConflict", Admin, func(w http.ResponseWriter, r *http.Request) error { return a.resolveConflict(w, r, id) }},
-		})
-	}
-	op := operation{"GetConflict", Admin, func(w http.ResponseWriter, r *http.Request) error { return a.getConflict(w, r, id) }}
-	return byMethod(r, map[string]operation{http.MethodGet: op, http.MethodHead: op})
 }
 
 func (a *API) getConflict(w http.ResponseWriter, r *http.Request, id int64) error {
@@ -113,10 +102,7 @@ func (a *API) getConflict(w http.ResponseWriter, r *http.Request, id int64) erro
 }
 
 func (a *API) resolveConflict(w http.ResponseWriter, r *http.Request, id int64) error {
-	var body struct {
-		Keep string `json:"keep"`
-		Key  string `json:"key"`
-	}
+	var body resolveBody
 	if err := a.readJSON(w, r, &body, `send {"keep": "winner", "loser" or "both", "key"?: where the loser goes with both}`); err != nil {
 		return err
 	}
@@ -128,8 +114,8 @@ func (a *API) resolveConflict(w http.ResponseWriter, r *http.Request, id int64) 
 }
 
 type auditBody struct {
-	Index   int64      `json:"index"`
-	At      string     `json:"at"`
+	Index   int64      `json:"index" doc:"The entry's place in the chain, from 1."`
+	At      string     `json:"at" format:"date-time" doc:"With the microseconds that the hash is made of."`
 	Action  string     `json:"action"`
 	Actor   string     `json:"actor"`
 	Bucket  string     `json:"bucket,omitempty"`
@@ -137,7 +123,13 @@ type auditBody struct {
 	Version string     `json:"version,omitempty"`
 	Region  string     `json:"region,omitempty"`
 	Detail  string     `json:"detail,omitempty"`
-	Hash    audit.Hash `json:"hash"`
+	Hash    audit.Hash `json:"hash" doc:"The SHA-256 of the entry and of the hash before it, in base64."`
+}
+
+type auditPage struct {
+	Entries    []auditBody `json:"entries"`
+	Next       *int64      `json:"next" doc:"What after is for the next page; null on the last one."`
+	Checkpoint string      `json:"checkpoint" doc:"The newest signed head of the chain, a signed note; empty where there is none yet."`
 }
 
 func (a *API) getAudit(w http.ResponseWriter, r *http.Request) error {
@@ -149,11 +141,7 @@ func (a *API) getAudit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	page := struct {
-		Entries    []auditBody `json:"entries"`
-		Next       *int64      `json:"next"`
-		Checkpoint string      `json:"checkpoint"`
-	}{Entries: []auditBody{}, Checkpoint: a.Checkpoint()}
+	page := auditPage{Entries: []auditBody{}, Checkpoint: a.Checkpoint()}
 	for _, e := range entries {
 		page.Entries = append(page.Entries, auditBody{
 			e.Index, e.At.UTC().Format(auditTime), string(e.Action), e.Actor, e.Bucket, e.Key, e.Version, e.Region, e.Detail, e.Hash,

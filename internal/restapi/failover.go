@@ -26,17 +26,17 @@ type Failover interface {
 const adminActor = "admin"
 
 type promoteBody struct {
-	Region string `json:"region"`
-	Force  bool   `json:"force"`
-	DryRun bool   `json:"dryRun"`
-	Reason string `json:"reason"`
+	Region string `json:"region,omitzero" doc:"Which replica. Left out, the one that there is."`
+	Force  bool   `json:"force,omitzero" doc:"Promote it whatever speaks against it."`
+	DryRun bool   `json:"dryRun,omitzero" doc:"Tell what a promotion would meet and cost, and make none."`
+	Reason string `json:"reason,omitzero" doc:"For the record."`
 }
 
 const promoteForm = `send {"region"?: …, "force"?: …, "dryRun"?: …, "reason"?: …}, or nothing`
 
 type objectionBody struct {
 	Region  string        `json:"region"`
-	Code    failover.Code `json:"code"`
+	Code    failover.Code `json:"code" example:"at-risk"`
 	Message string        `json:"message"`
 }
 
@@ -49,22 +49,18 @@ func describeObjections(objections []failover.Objection) []objectionBody {
 }
 
 type dryRunBody struct {
-	DryRun     bool            `json:"dryRun"`
-	From       string          `json:"from"`
-	To         string          `json:"to"`
-	Allowed    bool            `json:"allowed"`
-	Objections []objectionBody `json:"objections"`
-	AtRisk     riskBody        `json:"atRisk"`
-	InDoubt    int64           `json:"inDoubt"`
-	// OpenURLs of InDoubt are presigned PUTs to the active that may yet be used.
-	OpenURLs int64 `json:"openUrls"`
-	// OldestPendingSeconds is the age of the copy that has waited longest; null where none waits.
-	OldestPendingSeconds *float64   `json:"oldestPendingSeconds"`
-	WritesInFlight       int        `json:"writesInFlight"`
-	Canary               canaryBody `json:"canary"`
-	// NeverCompared is, for each region that was not compared, the keys that the index does not
-	// know; null while they are not counted. AtRisk says nothing of them.
-	NeverCompared map[string]*int64 `json:"neverCompared"`
+	DryRun               bool              `json:"dryRun" doc:"Always true."`
+	From                 string            `json:"from"`
+	To                   string            `json:"to"`
+	Allowed              bool              `json:"allowed" doc:"Whether it would be made without force."`
+	Objections           []objectionBody   `json:"objections"`
+	AtRisk               riskBody          `json:"atRisk" doc:"Acknowledged writes that no healthy region but the active has."`
+	InDoubt              int64             `json:"inDoubt" doc:"Writes of which nobody knows whether they were applied."`
+	OpenURLs             int64             `json:"openUrls" doc:"Those of inDoubt that are presigned PUTs to the active which may yet be used."`
+	OldestPendingSeconds *float64          `json:"oldestPendingSeconds" doc:"The age of the copy that has waited longest; null where none waits."`
+	WritesInFlight       int               `json:"writesInFlight"`
+	Canary               canaryBody        `json:"canary" doc:"A write to the replica that was tried."`
+	NeverCompared        map[string]*int64 `json:"neverCompared" doc:"For each region that was not compared, the keys that the index does not know; null while they are not counted. atRisk says nothing of them."`
 }
 
 type riskBody struct {
@@ -131,19 +127,23 @@ func (a *API) postPromote(w http.ResponseWriter, r *http.Request) error {
 }
 
 type failoverBody struct {
-	Epoch       int64            `json:"epoch"`
+	Epoch       int64            `json:"epoch" doc:"The epoch that it began."`
 	From        string           `json:"from"`
 	To          string           `json:"to"`
-	At          string           `json:"at"`
-	Automatic   bool             `json:"automatic"`
+	At          string           `json:"at" format:"date-time"`
+	Automatic   bool             `json:"automatic" doc:"Whether the gateway decided it by itself."`
 	Forced      bool             `json:"forced"`
 	Actor       string           `json:"actor"`
 	Reason      string           `json:"reason"`
-	AtRisk      int64            `json:"atRisk"`
+	AtRisk      int64            `json:"atRisk" doc:"Acknowledged writes that no healthy region but the old active had."`
 	AtRiskBytes int64            `json:"atRiskBytes"`
-	InDoubt     int64            `json:"inDoubt"`
-	Open        int64            `json:"open"`
-	Closed      map[string]int64 `json:"closed"`
+	InDoubt     int64            `json:"inDoubt" doc:"Writes of which nobody knew whether they were applied."`
+	Open        int64            `json:"open" doc:"Entries of the ledger whose outcome is not known yet."`
+	Closed      map[string]int64 `json:"closed" doc:"The others by their outcome: recovered, superseded, conflict, not-applied, lost."`
+}
+
+type failoversBody struct {
+	Failovers []failoverBody `json:"failovers" doc:"The newest first."`
 }
 
 func describeFailover(f failover.Record) failoverBody {
@@ -168,26 +168,12 @@ func (a *API) getFailovers(w http.ResponseWriter, r *http.Request) error {
 			bodies = append(bodies, describeFailover(f))
 		}
 	}
-	writeJSON(w, "application/json", http.StatusOK, map[string]any{"failovers": bodies})
+	writeJSON(w, "application/json", http.StatusOK, failoversBody{bodies})
 	return nil
 }
 
 func unreadable(err error) error {
 	return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
-}
-
-// findFailover serves /admin/failovers/{epoch} and what is below.
-func (a *API) findFailover(r *http.Request, rest string) (operation, error) {
-	epoch, below, hasBelow := strings.Cut(rest, "/")
-	n, err := strconv.ParseInt(epoch, 10, 64)
-	if err != nil || n < 1 || hasBelow && below != "ledger" {
-		return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath", "there is /admin/failovers, /admin/failovers/{epoch} and /admin/failovers/{epoch}/ledger")
-	}
-	op := operation{"GetFailover", Admin, func(w http.ResponseWriter, r *http.Request) error { return a.getFailover(w, r, n) }}
-	if hasBelow {
-		op = operation{"GetLedger", Admin, func(w http.ResponseWriter, r *http.Request) error { return a.getLedger(w, r, n) }}
-	}
-	return byMethod(r, map[string]operation{http.MethodGet: op, http.MethodHead: op})
 }
 
 func (a *API) failover(ctx context.Context, epoch int64) (failover.Record, error) {
@@ -214,17 +200,22 @@ func (a *API) getFailover(w http.ResponseWriter, r *http.Request, epoch int64) e
 
 type entryBody struct {
 	ID        int64   `json:"id"`
-	Kind      string  `json:"kind"`
+	Kind      string  `json:"kind" enum:"at-risk,in-doubt"`
 	Key       string  `json:"key"`
 	Version   string  `json:"version"`
 	Operation string  `json:"operation"`
-	Size      int64   `json:"size"`
+	Size      int64   `json:"size" doc:"In bytes."`
 	ETag      string  `json:"etag"`
-	At        string  `json:"at"`
+	At        string  `json:"at" format:"date-time"`
 	Region    string  `json:"region"`
-	Outcome   *string `json:"outcome"`
-	ClosedAt  *string `json:"closedAt"`
+	Outcome   *string `json:"outcome" doc:"What became of the write: recovered, superseded, conflict, not-applied or lost; null while that is open."`
+	ClosedAt  *string `json:"closedAt" format:"date-time"`
 	Reason    *string `json:"reason"`
+}
+
+type ledgerPage struct {
+	Entries []entryBody `json:"entries"`
+	Next    *int64      `json:"next" doc:"What after is for the next page; null on the last one."`
 }
 
 func describeEntry(e failover.Entry) entryBody {
@@ -260,10 +251,7 @@ func (a *API) getLedger(w http.ResponseWriter, r *http.Request, epoch int64) err
 	if err != nil {
 		return unreadable(err)
 	}
-	page := struct {
-		Entries []entryBody `json:"entries"`
-		Next    *int64      `json:"next"`
-	}{Entries: []entryBody{}}
+	page := ledgerPage{Entries: []entryBody{}}
 	for _, e := range entries {
 		page.Entries = append(page.Entries, describeEntry(e))
 	}
@@ -328,11 +316,6 @@ func ledgerRecord(e failover.Entry) []string {
 		strconv.FormatInt(e.ID, 10), string(e.Kind), e.Key, e.Version.String(), string(e.Operation), strconv.FormatInt(e.Size, 10), e.ETag,
 		formatTime(e.At), e.Region, string(e.Outcome), closed, e.Reason,
 	}
-}
-
-// findRegion serves DELETE /admin/regions/{name}.
-func (a *API) findRegion(r *http.Request, name string) (operation, error) {
-	return byMethod(r, map[string]operation{http.MethodDelete: {"RemoveRegion", Admin, a.withKey(name, a.removeRegion)}})
 }
 
 func (a *API) removeRegion(w http.ResponseWriter, r *http.Request, name string) error {

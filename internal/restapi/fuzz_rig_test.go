@@ -46,6 +46,7 @@ type rowsInMemory struct {
 	last     int64
 	doubtful int
 	signed   []journal.SignedURL
+	conflict *journal.Conflict
 }
 
 func (j *rowsInMemory) Sign(_ context.Context, u journal.SignedURL) (journal.SignedURL, error) {
@@ -126,7 +127,10 @@ func (j *rowsInMemory) Lag(context.Context, string, string) (journal.Lag, error)
 }
 
 func (j *rowsInMemory) Conflict(context.Context, int64) (journal.Conflict, error) {
-	return journal.Conflict{}, journal.ErrNotFound
+	if j.conflict == nil {
+		return journal.Conflict{}, journal.ErrNotFound
+	}
+	return *j.conflict, nil
 }
 
 // inProcess hands requests to a region in memory.
@@ -190,8 +194,10 @@ func newWhole(t *testing.T, spool string) *whole {
 	g.API, err1 = restapi.New(restapi.Config{
 		Gateway: core, Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
 		Access: restapi.NewAccess(fuzzAdminToken, []string{fuzzAPIToken}, true), Ready: func() error { return nil }, MaxJSONBytes: 4 << 10,
-		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
-		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), Logger: log,
+		Stats: func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
+		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		}), Logger: log,
 	})
 	if err1 != nil {
 		t.Fatal(err1)
@@ -234,6 +240,7 @@ func isUnsendable(value string) bool {
 func (g *whole) serve(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
+	wantDocumented(g.t, g, r, w)
 	return w
 }
 

@@ -23,12 +23,12 @@ import (
 // writeBody is the answer to a write.
 type writeBody struct {
 	Key         string            `json:"key"`
-	ETag        string            `json:"etag"`
-	Size        int64             `json:"size"`
+	ETag        string            `json:"etag" doc:"The object's ETag, without quotes."`
+	Size        int64             `json:"size" doc:"In bytes."`
 	ContentType string            `json:"contentType"`
-	Region      string            `json:"region"`
-	Version     string            `json:"version"`
-	Replication map[string]string `json:"replication"`
+	Region      string            `json:"region" doc:"The region that took the write: the active."`
+	Version     string            `json:"version" doc:"Epoch and number of the write."`
+	Replication map[string]string `json:"replication" doc:"How the copy in each other region stands."`
 }
 
 // writeResult answers with 201, or with 202 where the wait for other regions has ended before they had the write.
@@ -93,9 +93,9 @@ func (b *timedBody) Read(p []byte) (int, error) {
 
 // postBody is what POST /objects takes.
 type postBody struct {
-	DataBase64  *string `json:"dataBase64"`
-	Key         string  `json:"key"`
-	ContentType string  `json:"contentType"`
+	DataBase64  *string `json:"dataBase64" doc:"The object, in standard base64 with padding."`
+	Key         string  `json:"key,omitzero" maxLength:"1024" doc:"Where it is stored. Left out, a key is made that sorts by time."`
+	ContentType string  `json:"contentType,omitzero" doc:"The object's media type."`
 }
 
 const postForm = `want {"dataBase64": "…", "key": "…" (optional), "contentType": "…" (optional)}`
@@ -330,17 +330,17 @@ func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, key string) e
 }
 
 type listBody struct {
-	Objects        []listedBody `json:"objects"`
-	CommonPrefixes []string     `json:"commonPrefixes"`
-	Truncated      bool         `json:"truncated"`
-	Cursor         *string      `json:"cursor"`
+	Objects        []listedBody `json:"objects" doc:"In byte order of their keys."`
+	CommonPrefixes []string     `json:"commonPrefixes" doc:"What keys have in common up to the delimiter."`
+	Truncated      bool         `json:"truncated" doc:"Whether there is another page."`
+	Cursor         *string      `json:"cursor" doc:"The cursor of the next page; null on the last one."`
 }
 
 type listedBody struct {
 	Key          string `json:"key"`
 	ETag         string `json:"etag"`
-	Size         int64  `json:"size"`
-	LastModified string `json:"lastModified"`
+	Size         int64  `json:"size" doc:"In bytes."`
+	LastModified string `json:"lastModified" format:"date-time"`
 }
 
 func (a *API) listObjects(w http.ResponseWriter, r *http.Request) error {

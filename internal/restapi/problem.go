@@ -15,16 +15,14 @@ import (
 
 // problemBody is an error as RFC 9457 writes it, with S3's code beside it.
 type problemBody struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
-	Region string `json:"region,omitempty"`
-	// AgeSeconds is how long the region has been behind.
-	AgeSeconds float64 `json:"ageSeconds,omitempty"`
-	// Objections are what speaks against a promotion.
-	Objections []objectionBody `json:"objections,omitempty"`
+	Type       string          `json:"type" doc:"Always about:blank: the code tells problems apart."`
+	Title      string          `json:"title" doc:"The status in words."`
+	Status     int             `json:"status" doc:"The status of the answer."`
+	Detail     string          `json:"detail" doc:"What is wrong, and what to do about it. For people."`
+	Code       string          `json:"code" doc:"Which problem it is. For programs."`
+	Region     string          `json:"region,omitempty" doc:"The region that it is about."`
+	AgeSeconds float64         `json:"ageSeconds,omitempty" doc:"How long the region has been behind."`
+	Objections []objectionBody `json:"objections,omitempty" doc:"What speaks against a promotion."`
 }
 
 // methodError is a path that exists, with a method that does not.

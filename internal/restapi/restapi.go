@@ -2,8 +2,8 @@
 // replication, the state of the gateway. It holds no rules of its own: it reads a
 // request, calls the gateway, and writes what that answers.
 //
-// Paths below /objects/ and /replication/ are taken apart by hand from the escaped
-// path, because http.ServeMux would redirect keys such as "a//b" and "..".
+// Every operation is one entry of a table (API.operations): what is served, the label of the metrics, who may ask, and
+// the OpenAPI document follow from it.
 package restapi
 
 import (
@@ -11,13 +11,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/health"
-	"github.com/gnew/tandem/internal/s3op"
 	"github.com/gnew/tandem/internal/stats"
 )
 
@@ -73,7 +71,12 @@ type Config struct {
 }
 
 // API is the front's http.Handler.
-type API struct{ Config }
+type API struct {
+	Config
+	paths []path
+	// document and page are made when they are first asked for.
+	document, page func() ([]byte, error)
+}
 
 // New returns the front.
 func New(cfg Config) (*API, error) {
@@ -90,15 +93,10 @@ func New(cfg Config) (*API, error) {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = time.Minute
 	}
-	return &API{cfg}, nil
-}
-
-// operation is a request that was recognised.
-type operation struct {
-	// name is the label of the metrics: one of a closed set.
-	name  string
-	area  Area
-	serve func(http.ResponseWriter, *http.Request) error
+	a := &API{Config: cfg}
+	a.paths = pathsOf(a.operations())
+	a.document, a.page = sync.OnceValues(a.makeDocument), sync.OnceValues(a.makePage)
+	return a, nil
 }
 
 // ServeHTTP answers one request.
@@ -126,94 +124,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // discardTimeout bounds the reading of a body that nobody wants.
 const discardTimeout = 5 * time.Second
-
-// find recognises a request by path and method.
-func (a *API) find(r *http.Request) (operation, error) {
-	path := r.URL.EscapedPath()
-	if key, ok := strings.CutPrefix(path, "/objects/"); ok {
-		return a.findObject(r, key)
-	}
-	if key, ok := strings.CutPrefix(path, "/replication/"); ok {
-		return byMethod(r, map[string]operation{
-			http.MethodGet: {"GetReplication", Objects, a.withKey(key, a.getReplication)},
-		})
-	}
-	for prefix, find := range map[string]func(*http.Request, string) (operation, error){
-		"/admin/failovers/": a.findFailover, "/admin/conflicts/": a.findConflict, "/admin/regions/": a.findRegion,
-	} {
-		if rest, ok := strings.CutPrefix(path, prefix); ok {
-			return find(r, rest)
-		}
-	}
-	get := func(name string, area Area, serve func(http.ResponseWriter, *http.Request) error) (operation, error) {
-		op := operation{name, area, serve}
-		return byMethod(r, map[string]operation{http.MethodGet: op, http.MethodHead: op})
-	}
-	switch path {
-	case "/objects":
-		return byMethod(r, map[string]operation{
-			http.MethodGet:  {"ListObjects", Objects, a.listObjects},
-			http.MethodPost: {"PostObject", Objects, a.postObject},
-		})
-	case "/sign":
-		return byMethod(r, map[string]operation{http.MethodPost: {"Sign", Objects, a.postSign}})
-	case "/admin/presigned":
-		return get("ListPresigned", Admin, a.getPresigned)
-	case "/admin/state":
-		return get("GetState", Admin, a.getState)
-	case "/admin/stats":
-		return get("GetStats", Admin, a.getStats)
-	case "/admin/failover/promote":
-		return byMethod(r, map[string]operation{http.MethodPost: {"Promote", Admin, a.postPromote}})
-	case "/admin/failovers":
-		return get("ListFailovers", Admin, a.getFailovers)
-	case "/admin/conflicts":
-		return get("ListConflicts", Admin, a.getConflicts)
-	case "/admin/audit":
-		return get("ListAudit", Admin, a.getAudit)
-	case "/healthz":
-		return get("GetHealth", Open, a.getHealth)
-	case "/livez":
-		return get("GetLive", Open, a.getLive)
-	case "/readyz":
-		return get("GetReady", Open, a.getReady)
-	case "/metrics":
-		return get("GetMetrics", Monitoring, func(w http.ResponseWriter, r *http.Request) error {
-			a.MetricsHandler.ServeHTTP(w, r)
-			return nil
-		})
-	}
-	return operation{name: "Unknown"}, s3op.NewError(s3op.NotFound, "NoSuchPath",
-		"there is nothing at this path; see /objects, /replication/{key}, /sign, /healthz, /livez, /readyz, /metrics, "+
-			"/admin/state, /admin/stats, /admin/failover/promote, /admin/failovers, /admin/conflicts, /admin/regions/{name}, /admin/presigned, /admin/audit")
-}
-
-func (a *API) findObject(r *http.Request, key string) (operation, error) {
-	return byMethod(r, map[string]operation{
-		http.MethodPut:    {"PutObject", Objects, a.withKey(key, a.putObject)},
-		http.MethodGet:    {"GetObject", Objects, a.withKey(key, a.getObject)},
-		http.MethodHead:   {"HeadObject", Objects, a.withKey(key, a.getObject)},
-		http.MethodDelete: {"DeleteObject", Objects, a.withKey(key, a.deleteObject)},
-	})
-}
-
-func byMethod(r *http.Request, operations map[string]operation) (operation, error) {
-	if op, ok := operations[r.Method]; ok {
-		return op, nil
-	}
-	return operation{name: "Unknown"}, &methodError{r.Method, operations}
-}
-
-// withKey reads the key, or the name, from the escaped path, byte for byte.
-func (a *API) withKey(escaped string, serve func(w http.ResponseWriter, r *http.Request, key string) error) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		key, err := url.PathUnescape(escaped)
-		if err != nil {
-			return s3op.WrapError(s3op.Invalid, "InvalidURI", "the path is not percent-encoded as it should be", err)
-		}
-		return serve(w, r, key)
-	}
-}
 
 // recorder remembers the status for metrics and log, and gives a client a deadline for
 // the next bytes of any answer, rather than one for an answer of any size.

@@ -11,23 +11,22 @@ import (
 )
 
 type signBody struct {
-	Op          string `json:"op"`
-	Key         string `json:"key"`
-	Region      string `json:"region"`
-	ContentType string `json:"contentType"`
-	ExpiresSec  *int64 `json:"expiresSec"`
+	Op          string `json:"op" enum:"get,put"`
+	Key         string `json:"key" maxLength:"1024"`
+	Region      string `json:"region,omitzero" doc:"The region that the URL goes to. Left out, the active."`
+	ContentType string `json:"contentType,omitzero" doc:"The media type that an upload has to have; of a put alone."`
+	ExpiresSec  *int64 `json:"expiresSec,omitzero" minimum:"1" maximum:"604800" doc:"How long the URL is good for. Left out, PRESIGN_EXPIRES."`
 }
 
 const signForm = `want {"op": "get" or "put", "key": "…", "region": "…" (optional), "contentType": "…" (optional, of a put), "expiresSec": 1 to 604800 (optional)}`
 
 type signedBody struct {
-	URL    string `json:"url"`
-	Method string `json:"method"`
-	// Headers have to be sent with the request.
-	Headers   map[string]string `json:"headers"`
+	URL       string            `json:"url" doc:"A credential: whoever has it may use it."`
+	Method    string            `json:"method" enum:"GET,PUT"`
+	Headers   map[string]string `json:"headers" doc:"What has to be sent with the request."`
 	Region    string            `json:"region"`
-	ExpiresAt string            `json:"expiresAt"`
-	Notes     []string          `json:"notes"`
+	ExpiresAt string            `json:"expiresAt" format:"date-time"`
+	Notes     []string          `json:"notes" doc:"What the URL bypasses. For people."`
 }
 
 func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
@@ -72,9 +71,14 @@ type openURLBody struct {
 	Key       string `json:"key"`
 	Region    string `json:"region"`
 	Epoch     int64  `json:"epoch"`
-	SignedAt  string `json:"signedAt"`
-	ExpiresAt string `json:"expiresAt"`
-	OpenUntil string `json:"openUntil"`
+	SignedAt  string `json:"signedAt" format:"date-time"`
+	ExpiresAt string `json:"expiresAt" format:"date-time"`
+	OpenUntil string `json:"openUntil" format:"date-time" doc:"Until when an upload may yet be found: with the grace for one that was under way."`
+}
+
+type presignedPage struct {
+	Presigned []openURLBody `json:"presigned"`
+	Next      *int64        `json:"next" doc:"What after is for the next page; null on the last one."`
 }
 
 // getPresigned lists the presigned PUTs that may yet bring something.
@@ -87,10 +91,7 @@ func (a *API) getPresigned(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	page := struct {
-		Presigned []openURLBody `json:"presigned"`
-		Next      *int64        `json:"next"`
-	}{Presigned: []openURLBody{}}
+	page := presignedPage{Presigned: []openURLBody{}}
 	for _, u := range list {
 		page.Presigned = append(page.Presigned, openURLBody{
 			u.ID, u.Key, u.Region, u.Epoch, formatTime(u.SignedAt), formatTime(u.ExpiresAt), formatTime(u.OpenUntil),

@@ -19,54 +19,48 @@ type overWindows[T any] struct {
 type counted = overWindows[int64]
 
 type statsBody struct {
-	StartedAt string `json:"startedAt"`
-	// Seconds are how far each window really reaches back.
-	Seconds overWindows[float64] `json:"seconds"`
-	// CountedAt is when lag and rows were counted; null where they could not be.
-	CountedAt *string           `json:"countedAt"`
-	Regions   []regionStatsBody `json:"regions"`
-	Journal   journalStatsBody  `json:"journal"`
+	StartedAt string               `json:"startedAt" format:"date-time"`
+	Seconds   overWindows[float64] `json:"seconds" doc:"How far each window really reaches back."`
+	CountedAt *string              `json:"countedAt" format:"date-time" doc:"When lag and rows were counted; null where they could not be."`
+	Regions   []regionStatsBody    `json:"regions"`
+	Journal   journalStatsBody     `json:"journal"`
 }
 
 type regionStatsBody struct {
-	Name          string  `json:"name"`
-	Role          string  `json:"role"`
-	Reads         counted `json:"reads"`
-	Writes        counted `json:"writes"`
-	Deletes       counted `json:"deletes"`
-	Listings      counted `json:"listings"`
-	Fallbacks     counted `json:"fallbacks"`
-	Copies        counted `json:"copies"`
-	FailedCopies  counted `json:"failedCopies"`
-	Repairs       counted `json:"repairs"`
-	Requests      counted `json:"requests"`
-	Errors        counted `json:"errors"`
-	SentBytes     counted `json:"sentBytes"`
-	ReceivedBytes counted `json:"receivedBytes"`
-	// Lag is null where the journal could not be read.
-	Lag *lagBody `json:"lag"`
+	Name          string   `json:"name"`
+	Role          string   `json:"role" enum:"active,replica"`
+	Reads         counted  `json:"reads"`
+	Writes        counted  `json:"writes"`
+	Deletes       counted  `json:"deletes"`
+	Listings      counted  `json:"listings"`
+	Fallbacks     counted  `json:"fallbacks" doc:"Reads and listings that it answered because the active did not."`
+	Copies        counted  `json:"copies"`
+	FailedCopies  counted  `json:"failedCopies"`
+	Repairs       counted  `json:"repairs"`
+	Requests      counted  `json:"requests" doc:"All that were sent to it."`
+	Errors        counted  `json:"errors"`
+	SentBytes     counted  `json:"sentBytes"`
+	ReceivedBytes counted  `json:"receivedBytes"`
+	Lag           *lagBody `json:"lag" doc:"Null where the journal could not be read."`
 }
 
 type lagBody struct {
-	Keys         int64 `json:"keys"`
-	Bytes        int64 `json:"bytes"`
-	Failing      int64 `json:"failing"`
-	Unreplicable int64 `json:"unreplicable"`
-	// Seconds is null where the bucket was never compared: nobody knows.
-	Seconds *float64 `json:"seconds"`
+	Keys         int64    `json:"keys"`
+	Bytes        int64    `json:"bytes"`
+	Failing      int64    `json:"failing"`
+	Unreplicable int64    `json:"unreplicable"`
+	Seconds      *float64 `json:"seconds" doc:"The age of the copy that has waited longest; null where the bucket was never compared, for then nobody knows."`
 }
 
 type journalStatsBody struct {
-	Commits          counted              `json:"commits"`
-	CommitsPerSecond overWindows[float64] `json:"commitsPerSecond"`
-	Changes          counted              `json:"changes"`
-	// ChangesPerCommit are null where there was no commit.
-	ChangesPerCommit overWindows[*float64] `json:"changesPerCommit"`
+	Commits          counted               `json:"commits"`
+	CommitsPerSecond overWindows[float64]  `json:"commitsPerSecond"`
+	Changes          counted               `json:"changes"`
+	ChangesPerCommit overWindows[*float64] `json:"changesPerCommit" doc:"Null where there was no commit."`
 	FailedCommits    counted               `json:"failedCommits"`
-	// Rows and the sizes are null where the journal could not be read.
-	Rows          *rowsBody `json:"rows"`
-	DatabaseBytes *int64    `json:"databaseBytes"`
-	WALBytes      *int64    `json:"walBytes"`
+	Rows             *rowsBody             `json:"rows" doc:"Null where the journal could not be read."`
+	DatabaseBytes    *int64                `json:"databaseBytes"`
+	WALBytes         *int64                `json:"walBytes"`
 }
 
 type rowsBody struct {
