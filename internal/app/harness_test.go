@@ -210,6 +210,9 @@ func (g *rig) do(method, path string, body io.Reader, edits ...edit) response {
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
+	if err == nil {
+		g.wantDocumented(method, path, resp, data)
+	}
 	return response{Status: resp.StatusCode, Header: resp.Header, Body: data, err: err}
 }
 

@@ -447,6 +447,8 @@ func storedHeaders() []*huma.Param {
 		header("Content-Encoding", "Stored with the object.", text(), "identity"),
 		header("Content-Language", "Stored with the object.", text(), "en"),
 		header("Expires", "Stored with the object.", text(), "Mon, 01 Mar 2027 12:00:00 GMT"),
+		header("X-Amz-Storage-Class", "Stored with the object; the region has to know it.", text(), "STANDARD"),
+		header("X-Amz-Website-Redirect-Location", "Stored with the object.", text(), "/docs/index.html"),
 		header("X-Amz-Tagging", "The object's tags, written as a query.", text(), "team=docs"),
 	}
 }
@@ -497,7 +499,8 @@ func objectHeaders() []string { return []string{"ETag", "X-Tandem-Region", "X-Ta
 func objectSometimes() []string {
 	return []string{
 		"Accept-Ranges", "Content-Length", "Last-Modified", "X-Tandem-Version", "X-Tandem-Fallback", "X-Tandem-Repair",
-		"X-Amz-Mp-Parts-Count", "X-Amz-Tagging-Count",
+		"X-Amz-Mp-Parts-Count", "X-Amz-Tagging-Count", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires",
+		"X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location",
 	}
 }
 
@@ -530,7 +533,9 @@ func answerHeader(name string) *huma.Header {
 	case "Content-Range":
 		return describe("Which part it is.", text())
 	case "Content-Disposition":
-		return describe("A name for the file, with CSV.", text())
+		return describe("A name for what is answered, as a file.", text())
+	case "Content-Encoding", "Content-Language", "X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location":
+		return describe("As stored with the object.", text())
 	case "Last-Modified":
 		return describe("When the region got it.", text())
 	case "Cache-Control":

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ var pageHTML string
 // pageView is the document as the template of the page takes it.
 type pageView struct {
 	Title, Intro string
+	Problem      []pageRow
 	Groups       []*pageGroup
 }
 
@@ -86,6 +88,7 @@ func viewOf(doc *huma.OpenAPI, paths []path) (pageView, error) {
 		v.Groups = append(v.Groups, groups[t.Name])
 	}
 	d := pageMaker{doc.Components.Schemas}
+	v.Problem = d.rows(d.schemas.Map()[schemaName(reflect.TypeFor[problemBody](), "")], 0)
 	for _, p := range paths {
 		item := doc.Paths[p.pattern]
 		for _, o := range []struct {

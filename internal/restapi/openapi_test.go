@@ -116,12 +116,7 @@ var ofTheRig = strings.NewReplacer(`"primary"`, `"a"`, `"secondary"`, `"b"`)
 
 // as is the operation with its examples: required parameters, and one of its bodies.
 func as(o restapitest.Operation, example string) call {
-	c := call{Operation: o, path: o.Path, query: make(url.Values), header: make(http.Header)}
-	for _, p := range o.Parameters {
-		if p.In == "path" {
-			c.path = strings.ReplaceAll(c.path, "{"+p.Name+"}", url.PathEscape(p.Example))
-		}
-	}
+	c := call{Operation: o, path: o.ExamplePath(), query: make(url.Values), header: make(http.Header)}
 	if o.Body != nil && example != "" {
 		c.body = []byte(ofTheRig.Replace(string(o.Body.Examples[example])))
 		if o.Body.Schema != nil {
@@ -233,7 +228,7 @@ func TestAFieldOfAnotherNameIsNoticed(t *testing.T) {
 	for _, name := range schemas(t) {
 		for _, property := range properties(t, name) {
 			if !isNoticed(t, exchanges, property, rename(t, name, property)) {
-				t.Errorf("%s.%s is called otherwise in the document, and nothing was amiss: no call has it", name, property)
+				t.Errorf("%s.%s is called otherwise in the document, and nothing was amiss: no call has it; give an example in restapi.operations the field, or newDocumented what is answered", name, property)
 			}
 		}
 	}
@@ -473,6 +468,32 @@ func beyond(schema map[string]any) (values []any) {
 		values = append(values, 1.5)
 	}
 	return values
+}
+
+// The rig wants a 405, with the methods that there are, where the document has no such operation, and a 404 where it has no such path.
+func TestNothingIsServedThatIsNotDescribed(t *testing.T) {
+	t.Parallel()
+	described := make(map[string]bool)
+	operations := theDocument(t, newFront(t)).Operations()
+	for _, o := range operations {
+		described[o.Method+" "+o.Path] = true
+	}
+	g := newDocumented(t)
+	for _, o := range operations {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "LIST", "get"} {
+			if described[method+" "+o.Path] {
+				continue
+			}
+			if w := g.ask(method, o.ExamplePath(), "", nil); w.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: got %d, want 405: the document does not have it", method, o.Path, w.Code)
+			}
+		}
+		if !strings.HasSuffix(o.Path, "{key}") && !strings.HasSuffix(o.Path, "{name}") && o.Path != "/objects" {
+			if w := g.ask(http.MethodGet, o.ExamplePath()+"/", "", nil); w.Code != http.StatusNotFound {
+				t.Errorf("GET %s/: got %d, want 404: the document does not have it", o.Path, w.Code)
+			}
+		}
+	}
 }
 
 func TestTheDocumentSaysWhoMayAsk(t *testing.T) {

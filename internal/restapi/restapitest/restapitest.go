@@ -30,7 +30,7 @@ type Document struct {
 	schemas  map[string]*jsonschema.Schema
 }
 
-const address = "openapi.json"
+const address = "document:///openapi.json"
 
 // Parse reads a document.
 func Parse(data []byte) (*Document, error) {
@@ -109,6 +109,9 @@ func CheckItself(data []byte) error {
 			errs = append(errs, fmt.Errorf("%s %s: operationId %q is another's, or none", o.Method, o.Path, o.ID))
 		}
 		ids[o.ID] = true
+		if o.Summary == "" {
+			errs = append(errs, fmt.Errorf("%s: nothing is said of what it is", o.ID))
+		}
 		errs = append(errs, d.checkExamples(o))
 	}
 	return errors.Join(errs...)
@@ -149,7 +152,7 @@ func (d *Document) checkExamples(o Operation) error {
 
 // Operation is what the document says of a method on a path.
 type Operation struct {
-	Method, Path, ID string
+	Method, Path, ID, Summary string
 	// Security has the schemes any of which is enough; none where anybody may ask.
 	Security   []string
 	Parameters []Parameter
@@ -159,6 +162,17 @@ type Operation struct {
 	Responses map[string]any
 
 	at []string
+}
+
+// ExamplePath is the escaped path with the example of its parameter.
+func (o Operation) ExamplePath() string {
+	path := o.Path
+	for _, p := range o.Parameters {
+		if p.In == "path" {
+			path = strings.ReplaceAll(path, "{"+p.Name+"}", url.PathEscape(p.Example))
+		}
+	}
+	return path
 }
 
 // Parameter is one of a path, a query or a header.
@@ -217,7 +231,8 @@ func (d *Document) readOperations() {
 
 func (d *Document) operation(method, path string, item, described map[string]any) Operation {
 	o := Operation{
-		Method: strings.ToUpper(method), Path: path, ID: text(described, "operationId"), Responses: object(described, "responses"), at: []string{"paths", path, method},
+		Method: strings.ToUpper(method), Path: path, ID: text(described, "operationId"), Summary: text(described, "summary"),
+		Responses: object(described, "responses"), at: []string{"paths", path, method},
 	}
 	for _, s := range list(described, "security") {
 		for scheme := range s.(map[string]any) {
