@@ -47,7 +47,10 @@ func pathsOf(operations []operation) []path {
 			i = len(paths)
 			index[op.path], paths = i, append(paths, newPath(op.path))
 		}
-		for _, method := range strings.Fields(op.methods) {
+		for method := range strings.FieldsSeq(op.methods) {
+			if _, isTaken := paths[i].operations[method]; isTaken {
+				panic(method + " " + op.path + " is there twice") // only a mistake in our own table
+			}
 			paths[i].operations[method] = op
 		}
 	}
