@@ -265,6 +265,8 @@ func TestSourceThatIsNotWhatTheIndexSaysIsAdopted(t *testing.T) {
 	g := newGateway(t, options{})
 	g.B.SetFaults(onKey("PutObject", "k", regiontest.Fault{Code: "SlowDown"}))
 	w := g.put("k", "through the gateway")
+	// Once it has failed, no copy is under way for a while.
+	g.eventually(func() error { return happened(g.status("k").in("secondary").Attempts > 0, "a copy has failed") })
 	g.A.Put(bucketA, "k", []byte("behind its back"))
 	g.B.SetFaults(nil)
 	g.eventually(func() error { return happened(g.status("k").Version != w.Version, "a new version") })
