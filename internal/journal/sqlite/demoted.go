@@ -107,18 +107,15 @@ func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journa
 			return err
 		}
 	}
-	for _, i := range o.Intents {
-		if i.Region != seen.Region || !i.IsStandIn() {
-			continue
-		}
+	for _, w := range overlapsIn(o, seen) {
 		var err error
 		switch {
-		case holdsLater(o, seen, d, i.Restores):
-			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
-		case i.Brings == "" && o.Version.Compare(i.Restores) > 0:
-			err = t.deleteLoses(o, i.Restores, seen.Region)
+		case holdsLater(o, seen, d, w.version):
+			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, w.version)
+		case w.isDelete && o.Version.Compare(w.version) > 0:
+			err = t.deleteLoses(o, w.version, seen.Region)
 		default:
-			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
+			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, w.version)
 		}
 		if err != nil {
 			return err

@@ -221,28 +221,60 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 		return nil
 	}
 	isWhole := seen.Found != o.Deleted && (o.Deleted || seen.ETag == o.ETag)
-	for _, i := range o.Intents {
-		if i.Region != seen.Region || !i.IsStandIn() {
-			continue
-		}
+	for _, w := range overlapsIn(o, seen) {
 		var err error
 		switch isFind := d == journal.Adopted || d == journal.Deleted; {
-		case isWhole, holdsLater(o, seen, d, i.Restores):
-			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, i.Restores)
+		case isWhole, holdsLater(o, seen, d, w.version):
+			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, w.version)
 		case isFind:
-			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, i.Restores)
-		case d == journal.Rewrite && seen.Found && i.Brings == seen.ETag:
-			err = t.standInLoses(o, seen, i.Restores)
-		case d == journal.Rewrite && !seen.Found && i.Brings == "" && o.Version.Compare(i.Restores) > 0:
-			err = t.deleteLoses(o, i.Restores, seen.Region)
+			err = t.closeVersion(journal.Recovered, "what the active region holds of the writes that overlapped is the key's version", o.Bucket, o.Key, w.version)
+		case d == journal.Rewrite && w.isHeld:
+			err = t.standInLoses(o, seen, w.version)
+		case d == journal.Rewrite && w.isDelete && !seen.Found && o.Version.Compare(w.version) > 0:
+			err = t.deleteLoses(o, w.version, seen.Region)
 		default:
-			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, i.Restores)
+			err = t.closeVersion(journal.IsLost, reasonGone, o.Bucket, o.Key, w.version)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// overlapped are writes that overlapped, for which stand-ins stand.
+type overlapped struct {
+	version journal.Version
+	// isHeld: the region was seen to hold the object of theirs that is known. isDelete: it was seen to hold
+	// what a delete among them has left, or they are deletes alone.
+	isHeld, isDelete bool
+}
+
+// overlapsIn are those of the region that was read. A delete among them has a stand-in of its own, which says
+// nothing of the others. (A PUT and a DELETE overlap; what the PUT left is there, and kept: it was listed as lost, too.)
+func overlapsIn(o *journal.Object, seen journal.Observation) (list []overlapped) {
+	for _, i := range o.Intents {
+		if i.Region != seen.Region || !i.IsStandIn() {
+			continue
+		}
+		at := slices.IndexFunc(list, func(w overlapped) bool { return w.version == i.Restores })
+		if at < 0 {
+			at = len(list)
+			list = append(list, overlapped{version: i.Restores, isDelete: true})
+		}
+		w := &list[at]
+		w.isHeld = w.isHeld || seen.Found && i.Brings == seen.ETag
+		if i.Brings != "" && seen.Found {
+			w.isDelete = false
+		}
+	}
+	for n := range list {
+		hasDelete := func(i journal.Intent) bool {
+			return i.Region == seen.Region && i.IsStandIn() && i.Restores == list[n].version && i.Brings == ""
+		}
+		list[n].isDelete = list[n].isDelete && slices.ContainsFunc(o.Intents, hasDelete)
+	}
+	return list
 }
 
 // standInLoses: the active is about to be brought to a version that never saw the one for which a stand-in
