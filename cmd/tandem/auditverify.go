@@ -21,6 +21,7 @@ import (
 
 func newAuditVerify(env environment) *cobra.Command {
 	var v verification
+	file := newConfigFile(env)
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify the audit chain, from the journal itself",
@@ -41,7 +42,7 @@ prove it says in any case.
   tandem audit verify --checkpoint kept/2026-03-01.note --region secondary`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(env.getenv)
+			cfg, err := file.load()
 			if err != nil {
 				return err
 			}
@@ -53,6 +54,7 @@ prove it says in any case.
 			return v.run(cmd.Context(), env, cfg)
 		},
 	}
+	file.add(cmd)
 	cmd.Flags().StringArrayVar(&v.files, "checkpoint", nil, "compare with the checkpoint in the `FILE` (as often as you like)")
 	cmd.Flags().StringArrayVar(&v.regions, "region", nil, "compare with the checkpoint in the mark of the region `NAME` (as often as you like)")
 	cmd.Flags().StringVar(&v.keyFile, "key", "", "verify checkpoints with the key in the `FILE`, instead of audit.pub in DATA_DIR")

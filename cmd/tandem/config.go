@@ -7,36 +7,36 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-
-	"github.com/gnew/tandem/internal/config"
 )
 
 func newConfig(env environment) *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Check or show the configuration", Long: "Check or show the configuration.\n" + exitHelp}
+	file := newConfigFile(env)
+	file.add(cmd)
 	cmd.AddCommand(&cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong with the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := config.Load(env.getenv)
+			cfg, err := file.load()
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(env.stdout, "The configuration is right: %d region(s), listening on %s.\n", len(cfg.Regions), cfg.Address())
 			return nil
 		},
-	}, newConfigShow(env))
+	}, newConfigShow(env, file))
 	return cmd
 }
 
-func newConfigShow(env environment) *cobra.Command {
+func newConfigShow(env environment, file *configFile) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Show every variable with its value; secrets are masked",
+		Short: "Show every setting with its value and where that comes from; secrets are masked",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := config.Load(env.getenv)
+			cfg, err := file.load()
 			if err != nil {
 				return err
 			}

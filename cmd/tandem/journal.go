@@ -5,18 +5,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gnew/tandem/internal/config"
 	"github.com/gnew/tandem/internal/journal/sqlite"
 )
 
 func newJournal(env environment) *cobra.Command {
+	file := newConfigFile(env)
 	cmd := &cobra.Command{Use: "journal", Short: "Look after the journal", Long: "Look after the journal.\n" + exitHelp}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the journal to a new file, also while the gateway runs",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Load(env.getenv)
+			cfg, err := file.load()
 			if err != nil {
 				return err
 			}
@@ -27,5 +27,6 @@ func newJournal(env environment) *cobra.Command {
 			return nil
 		},
 	})
+	file.add(cmd)
 	return cmd
 }

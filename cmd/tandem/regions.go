@@ -65,7 +65,7 @@ func newRegionsRemove(env environment) *cobra.Command {
 		Short: "Take a replica that never returns out, for good",
 		Long: `Take a replica that never returns out, for good. Nothing is copied there any more, and writes
 that only it held are closed as lost, on the record. Its bucket is not touched. It stays out also when
-the gateway starts anew; take its variables out of the configuration.
+the gateway starts anew; take it out of the configuration.
 
 It says first what would be lost, and asks; where nobody can be asked, --yes is needed.
 ` + clientHelp,
@@ -86,7 +86,7 @@ It says first what would be lost, and asks; where nobody can be asked, --yes is 
 			if _, err := c.call(cmd.Context(), http.MethodDelete, path, nil); err != nil {
 				return err
 			}
-			fmt.Fprintf(env.stdout, "removed %s: take its variables (%s_S3_…) out of the configuration\n", name, strings.ToUpper(name))
+			fmt.Fprintf(env.stdout, "removed %s: take it out of the configuration (its variables, %s_S3_…, or its place in the file)\n", name, strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 			return nil
 		},
 	}

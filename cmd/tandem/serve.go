@@ -19,13 +19,14 @@ const regionServer = "region-server"
 
 func newServe(env environment) *cobra.Command {
 	var repair bool
+	file := newConfigFile(env)
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
 		Long: `Run the gateway until SIGTERM or Ctrl-C, then drain.
 
-Everything is configured by environment variables; "tandem config show" lists them.
-With none of them set, two embedded regions under data/regions are used.
+Everything is configured by environment variables, by a YAML file, or by both; "tandem config show"
+lists all settings. With nothing set, two embedded regions under data/regions are used.
 
 Every region's bucket has a mark of the journal that uses it. Where one is newer than the
 journal, because that was restored from a backup, or another journal's, the gateway does not
@@ -34,7 +35,7 @@ region, and no region counts as compared. Make sure first that no other gateway 
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(env.getenv)
+			cfg, err := file.load()
 			if err != nil {
 				return err
 			}
@@ -55,6 +56,7 @@ region, and no region counts as compared. Make sure first that no other gateway 
 			return failed(a.Run(cmd.Context()))
 		},
 	}
+	file.add(cmd)
 	cmd.Flags().BoolVar(&repair, "repair", false, "take over regions that know of more than the journal")
 	return cmd
 }

@@ -168,7 +168,7 @@ func (a *App) leaveOutDetached(ctx context.Context) error {
 		if !slices.Contains(detached, c.Name) {
 			return false
 		}
-		a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take its variables out of the configuration", "region", c.Name)
+		a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take it out of the configuration", "region", c.Name)
 		return true
 	})
 	return nil
@@ -226,7 +226,7 @@ func (a *App) epoch(ctx context.Context) (journal.State, error) {
 		return a.journal.BeginEpoch(ctx, 0, a.cfg.ActiveRegion)
 	}
 	if !slices.ContainsFunc(a.regions, func(r *region.Region) bool { return r.Name() == state.Active }) {
-		return state, fmt.Errorf("the journal says that region %q is active, and it is not configured: configure it (its variables are in the README), or use another DATABASE_URL", state.Active)
+		return state, fmt.Errorf("the journal says that region %q is active, and it is not configured: configure it, or use another DATABASE_URL", state.Active)
 	}
 	if state.Active != a.cfg.ActiveRegion {
 		a.opt.Logger.WarnContext(ctx, "the journal's active region is used, not ACTIVE_REGION: it was promoted", "active", state.Active, "configured", a.cfg.ActiveRegion)
@@ -487,6 +487,6 @@ func (a *App) Describe(w io.Writer) {
 		fmt.Fprintf(w, "  %-10s %-8s bucket %s, %s\n", s, role, c.Bucket, where)
 	}
 	if len(a.cfg.Regions) == 1 {
-		fmt.Fprintln(w, "  one region only: nothing is replicated (set SECONDARY_S3_* for a second)")
+		fmt.Fprintln(w, "  one region only: nothing is replicated (set SECONDARY_S3_*, or name another region in the configuration file)")
 	}
 }

@@ -1,12 +1,13 @@
 // Package config is the configuration of the gateway: one struct, read from
-// environment variables, with every mistake reported at once.
+// environment variables and from the YAML file that one of them may name, with every mistake
+// reported at once.
 //
 // A single table (variables) names each variable once, with its default, what it
 // accepts and what it is for. Reading, checking, masking of secrets, the output of
 // "tandem config show" and the reference in the documentation all come from it,
 // so they cannot disagree.
 //
-// Loading reads the files that hold secrets, certificates and keys, writes nothing and
+// Loading reads that file, and those that hold secrets, certificates and keys, writes nothing and
 // resolves no name: whether a folder can be written or a bucket exists is for the part that
 // uses it to find out.
 package config
@@ -26,6 +27,8 @@ import (
 // start from the working directory. It is a plain value: safe to share as long as
 // nobody changes its slices.
 type Config struct {
+	File string // CONFIG: the file that was read; empty where none was
+
 	ListenAddress string // LISTEN_ADDRESS: an IP address or host name, without a port
 	Port          int    // PORT: 0 to 65535; 0 means any free port
 
@@ -72,7 +75,7 @@ type Config struct {
 
 // Region is one S3 endpoint with its credentials and its bucket.
 type Region struct {
-	Name string // primary, secondary, …: unique
+	Name string // primary, secondary, or as the file has it; unique
 
 	// EmbeddedDir is the folder of an embedded region, empty for every other. Where it
 	// is set, Endpoint and both keys are empty: the gateway starts the S3 server of that

@@ -10,12 +10,29 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
 // fileSuffix follows the name of a secret variable in that of another one, which names a
 // file with the value.
 const fileSuffix = "_FILE"
+
+// fileKeySuffix is the same in a configuration file: adminTokenFile.
+const fileKeySuffix = "File"
+
+// withFiles adds, to each secret variable, the one that names a file with its value.
+func withFiles(table []variable) []variable {
+	all := slices.Clone(table)
+	for _, v := range table {
+		if v.Secret {
+			twin := variable{region: v.region}
+			twin.Name, twin.Key, twin.Allowed = v.Name+fileSuffix, v.Key+fileKeySuffix, "the path of a file that holds the value, and nothing else"
+			all = append(all, twin)
+		}
+	}
+	return all
+}
 
 // maxFileBytes is more than any list of tokens or chain of certificates has; it keeps a
 // device or the wrong file from being read to its end.
@@ -52,7 +69,7 @@ func (l *loader) readSecret(v variable, path string) {
 	name := v.Name + fileSuffix
 	allowed := "the path of a file that holds the value, and nothing else; without " + v.Name
 	if l.isSet(v.Name) {
-		l.refuseFile(name, path, "is set, and so is "+v.Name, "one of the two")
+		l.refuseFile(name, path, "is set, and so is "+l.label(v.Name), "one of the two")
 		return
 	}
 	l.files[v.Name] = path
@@ -70,7 +87,11 @@ func (l *loader) refuseFile(name, path, problem, allowed string) {
 	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
 		path = masked
 	}
-	l.mistakes = append(l.mistakes, Mistake{Variable: name, Value: path, Problem: problem, Allowed: allowed})
+	m := Mistake{Variable: name, Value: path, Problem: problem, Allowed: allowed}
+	if line, isInFile := l.lines[name]; isInFile {
+		m.Key, m.Place, m.line = l.table[l.position(name)].Key+fileKeySuffix, l.file.place(line), line
+	}
+	l.mistakes = append(l.mistakes, m)
 }
 
 // pemFile accepts the path of a file, which is read by the rule that it belongs to.
@@ -95,7 +116,7 @@ func (l *loader) checkTLS() {
 	}
 	for _, pair := range [][2]string{{certVariable, keyVariable}, {keyVariable, certVariable}} {
 		if one, other := pair[0], pair[1]; l.isSet(one) && !l.isSet(other) {
-			l.refuse(other, "is not set, but "+one+" is", "both, for HTTPS, or neither, for HTTP")
+			l.refuse(other, "is not set, but "+l.label(one)+" is", "both, for HTTPS, or neither, for HTTP")
 		}
 	}
 	certPEM := l.readPEM(certVariable, cert)
@@ -106,7 +127,7 @@ func (l *loader) checkTLS() {
 	if err := checkCertificates(certPEM); err != nil {
 		l.refuse(certVariable, err.Error(), l.table[l.position(certVariable)].Allowed)
 	} else if _, err := tls.X509KeyPair(certPEM, keyPEM); err != nil {
-		l.refuse(keyVariable, "does not go with the certificate in "+certVariable+": "+strings.TrimPrefix(err.Error(), "tls: "),
+		l.refuse(keyVariable, "does not go with the certificate in "+l.label(certVariable)+": "+strings.TrimPrefix(err.Error(), "tls: "),
 			l.table[l.position(keyVariable)].Allowed)
 	}
 }
@@ -147,9 +168,9 @@ func (l *loader) checkCA(r Region) {
 	switch {
 	case r.CAFile == "":
 	case r.Embedded():
-		l.refuse(name, "is set, but the region is a folder ("+regionPrefix(r.Name)+"ENDPOINT)", "not set: an embedded region has no certificate")
+		l.refuse(name, "is set, but the region is a folder ("+l.label(regionPrefix(r.Name)+"ENDPOINT")+")", "not set: an embedded region has no certificate")
 	case strings.HasPrefix(r.Endpoint, "http://"):
-		l.refuse(name, "is set, but nothing is encrypted on the way to "+regionPrefix(r.Name)+"ENDPOINT ("+r.Endpoint+")", "not set; or an endpoint with https://")
+		l.refuse(name, "is set, but nothing is encrypted on the way to "+l.label(regionPrefix(r.Name)+"ENDPOINT")+" ("+r.Endpoint+")", "not set; or an endpoint with https://")
 	default:
 		if content := l.readPEM(name, r.CAFile); content != nil {
 			if err := checkCertificates(content); err != nil {

@@ -13,6 +13,7 @@ import (
 type kind[T any] struct {
 	allowed     string
 	secret      bool // the value is never shown
+	list        bool // items with commas between them
 	credentials bool // a refused value may hold a password, where none belongs
 	parse       func(text string) (T, error)
 }

@@ -1,34 +1,43 @@
 package config
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// Load reads the configuration from environment variables; getenv is os.LookupEnv, or
-// stands for it. A variable that is empty, or nothing but white space, counts as not
-// set, and white space around a value is dropped. The value of a secret variable may be in
-// a file, which NAME_FILE names.
+// Load reads the configuration from environment variables, and from the file that CONFIG
+// names, over which they win; getenv is os.LookupEnv, or stands for it. What is empty, or nothing
+// but white space, counts as not set, and white space around a value is dropped. The value of a
+// secret may be in a file of its own, which NAME_FILE names.
 //
 // Its only error is *Mistakes, with all that is wrong; the Config is then of no use.
 func Load(getenv func(string) (string, bool)) (Config, error) {
-	l := loader{table: variables(), text: make(map[string]string), files: make(map[string]string)}
-	for _, name := range regionNames() {
+	l := loader{getenv: getenv, text: make(map[string]string), files: make(map[string]string), lines: make(map[string]int)}
+	path, _ := l.environment(fileVariable)
+	l.file = readConfigFile(path)
+	names := defaultRegionNames()
+	if l.file.regions != nil {
+		names = nil
+		for _, r := range l.file.regions {
+			names = append(names, r.name)
+		}
+	}
+	l.table = variables(names)
+	l.file.readRegions(l.table)
+	l.mistakes = l.file.mistakes
+	for _, name := range names {
 		l.cfg.Regions = append(l.cfg.Regions, Region{Name: name})
 	}
 	for _, v := range l.table {
-		if text, ok := getenv(v.Name); ok && strings.TrimSpace(text) != "" {
-			l.text[v.Name] = strings.TrimSpace(text)
-		}
-		if path, ok := getenv(v.Name + fileSuffix); ok && v.Secret && strings.TrimSpace(path) != "" {
-			l.readSecret(v, strings.TrimSpace(path))
-		}
+		l.take(v)
 		l.read(v)
 	}
 	if !l.isSet(databaseVariable) || l.isWrong(databaseVariable) {
 		l.cfg.DatabasePath = filepath.Join(l.cfg.DataDir, databaseFile)
 	}
+	l.checkUnused()
 	l.resolveRegions()
 	l.checkActive()
 	l.checkFolders()
@@ -43,11 +52,46 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 
 // loader is the state of one Load.
 type loader struct {
+	getenv   func(string) (string, bool)
+	file     *file
 	table    []variable
 	text     map[string]string // the variables that are set
 	files    map[string]string // those whose value is in a file, which may have been unreadable
+	lines    map[string]int    // in the configuration file, of those that are set there; NAME_FILE too
 	cfg      Config
 	mistakes []Mistake
+}
+
+// take finds the text of a variable: in the environment, or in a secret file that it names; else in
+// the configuration file, in the same two ways.
+func (l *loader) take(v variable) {
+	text, isSet := l.environment(v.Name)
+	if isSet {
+		l.text[v.Name] = text
+	}
+	if path, ok := l.environment(v.Name + fileSuffix); ok && v.Secret {
+		isSet = true
+		l.readSecret(v, path)
+	}
+	if isSet {
+		return
+	}
+	if value, ok := l.file.values[v.Name]; ok {
+		l.text[v.Name], l.lines[v.Name] = value.text, value.line
+	}
+	if value, ok := l.file.values[v.Name+fileSuffix]; ok {
+		l.lines[v.Name+fileSuffix] = value.line
+		l.readSecret(v, value.text)
+	}
+}
+
+// environment returns the text of an environment variable, and whether it is set; "" where it is not.
+func (l *loader) environment(name string) (string, bool) {
+	text, ok := l.getenv(name)
+	if text = strings.TrimSpace(text); !ok || text == "" {
+		return "", false
+	}
+	return text, true
 }
 
 // read sets a variable's field, to its default where the text is a mistake: rules over
@@ -59,8 +103,8 @@ func (l *loader) read(v variable) {
 			continue
 		}
 		err := v.set(&l.cfg, text)
-		if err == nil {
-			return
+		if err == nil || v.Name == activeVariable && l.file.regionsAreWrong {
+			return // it may name a region whose own name is a mistake
 		}
 		problem := err.Error()
 		if l.files[v.Name] != "" {
@@ -77,6 +121,58 @@ func (l *loader) isWrong(prefix string) bool {
 	return slices.ContainsFunc(l.mistakes, func(m Mistake) bool { return strings.HasPrefix(m.Variable, prefix) })
 }
 
+// isRegionWrong reports whether a mistake was found in a variable of the region.
+func (l *loader) isRegionWrong(name string) bool {
+	return slices.ContainsFunc(l.table, func(v variable) bool { return v.region == name && l.isWrong(v.Name) })
+}
+
+// label is what a variable is called where it is set, or would be looked for.
+func (l *loader) label(name string) string {
+	if _, isInFile := l.placeOf(l.table[l.position(name)]); isInFile {
+		return l.table[l.position(name)].Key
+	}
+	return name
+}
+
+// placeOf returns the line of the file that a variable is set in, or that begins the region to
+// which one belongs that is not set; isInFile is false where that is none.
+func (l *loader) placeOf(v variable) (line int, isInFile bool) {
+	if l.isSet(v.Name) {
+		if line, isInFile = l.lines[v.Name]; !isInFile {
+			line, isInFile = l.lines[v.Name+fileSuffix]
+		}
+		return line, isInFile
+	}
+	for _, r := range l.file.regions {
+		if r.name == v.region {
+			return r.line, true
+		}
+	}
+	return 0, false
+}
+
+// checkUnused refuses variables of a region that there is without a file, and not in this one.
+func (l *loader) checkUnused() {
+	if l.file.regions == nil || l.file.regionsAreWrong {
+		return
+	}
+	var prefixes []string
+	for _, r := range l.file.regions {
+		prefixes = append(prefixes, regionPrefix(r.name)+"…")
+	}
+	for _, v := range variables(defaultRegionNames()) {
+		if v.region == "" || l.position(v.Name) >= 0 {
+			continue
+		}
+		_, isSet := l.environment(v.Name)
+		_, hasFile := l.environment(v.Name + fileSuffix)
+		if isSet || v.Secret && hasFile {
+			l.mistakes = append(l.mistakes, Mistake{Variable: v.Name, Problem: "is set, but " + l.file.path + " names the regions, and " + v.region + " is none of them",
+				Allowed: "variables that begin with " + strings.Join(prefixes, ", ")})
+		}
+	}
+}
+
 // refuse records a mistake; problem goes on from the variable's name and value.
 func (l *loader) refuse(name, problem, allowed string) {
 	if path := l.files[name]; path != "" {
@@ -91,17 +187,22 @@ func (l *loader) refuse(name, problem, allowed string) {
 	case v.credentials:
 		value = withoutCredentials(value)
 	}
-	l.mistakes = append(l.mistakes, Mistake{Variable: name, Value: value, Problem: problem, Allowed: allowed})
+	m := Mistake{Variable: name, Value: value, Problem: problem, Allowed: allowed}
+	if line, isInFile := l.placeOf(v); isInFile {
+		m.Key, m.Place = v.Key, l.file.place(line)
+	}
+	l.mistakes = append(l.mistakes, m)
 }
 
 func (l *loader) position(name string) int {
 	return slices.IndexFunc(l.table, func(v variable) bool { return v.Name == name || v.Secret && v.Name+fileSuffix == name })
 }
 
-// ordered returns the mistakes in the order of the table.
+// ordered returns the mistakes in the order of the table; those of the file's form in that of
+// its lines, before all others.
 func (l *loader) ordered() []Mistake {
 	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int {
-		return l.position(a.Variable) - l.position(b.Variable)
+		return cmp.Or(l.position(a.Variable)-l.position(b.Variable), a.line-b.line)
 	})
 	return l.mistakes
 }
@@ -120,6 +221,12 @@ func (l *loader) settings() []Setting {
 		if path, ok := l.files[v.Name]; ok {
 			s.Source, s.File = FromSecretFile, path
 		}
+		if line, ok := l.lines[v.Name]; ok {
+			s.Source, s.Place = FromFile, l.file.place(line)
+		}
+		if line, ok := l.lines[v.Name+fileSuffix]; ok {
+			s.Place = l.file.place(line)
+		}
 		if s.Secret && s.Value != "" {
 			s.Value = masked
 		}
@@ -134,7 +241,7 @@ func (l *loader) checkActive() {
 	for _, r := range l.cfg.Regions {
 		names = append(names, r.Name)
 	}
-	if !slices.Contains(names, l.cfg.ActiveRegion) {
+	if !slices.Contains(names, l.cfg.ActiveRegion) && !l.file.regionsAreWrong {
 		l.refuse(activeVariable, "names a region that is not configured", strings.Join(names, ", "))
 	}
 }
@@ -143,15 +250,15 @@ func (l *loader) checkActive() {
 func (l *loader) checkAccess() {
 	c := l.cfg
 	if slices.ContainsFunc(c.APITokens, func(t Token) bool { return t.Secret == c.AdminToken }) {
-		l.refuse(tokensVariable, "has the token of "+adminVariable+" in it, so that its holder would be an administrator",
-			"tokens that differ from "+adminVariable)
+		l.refuse(tokensVariable, "has the token of "+l.label(adminVariable)+" in it, so that its holder would be an administrator",
+			"tokens that differ from "+l.label(adminVariable))
 	}
 	if c.Loopback() || l.isSet(adminVariable) {
 		return
 	}
-	problem := "is not set, but " + listenVariable + " (" + c.ListenAddress + ") can be reached from other machines"
+	problem := "is not set, but " + l.label(listenVariable) + " (" + c.ListenAddress + ") can be reached from other machines"
 	if l.isSet(tokensVariable) {
-		problem += "; " + tokensVariable + " alone would leave nobody who may use the admin API"
+		problem += "; " + l.label(tokensVariable) + " alone would leave nobody who may use the admin API"
 	}
 	l.refuse(adminVariable, problem, l.table[l.position(adminVariable)].Allowed+
 		"; or "+listenVariable+"=127.0.0.1, which needs no token")

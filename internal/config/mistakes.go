@@ -14,9 +14,13 @@ type Mistakes struct {
 // Mistake is one thing wrong with one variable.
 type Mistake struct {
 	Variable string
+	Key      string // the setting in the file, where Place is set
+	Place    string // file:line; empty where what is wrong is not in a file
 	Value    string // as set; ******** in place of a secret; empty where the variable is not set
 	Problem  string // goes on from the variable's name: "is not a whole number"
 	Allowed  string // what would be accepted
+
+	line int // of Place
 }
 
 // Error returns a text of several lines for people, one line for each mistake.
@@ -45,7 +49,14 @@ func (m Mistake) String() string {
 	default:
 		value = fmt.Sprintf("=%q", m.Value) // quoted, so that a stray space or control character shows
 	}
-	return fmt.Sprintf("%s%s %s; allowed: %s", m.Variable, value, m.Problem, m.Allowed)
+	name := m.Variable
+	if m.Place != "" {
+		name = m.Place + ":"
+		if m.Key != "" {
+			name += " " + m.Key
+		}
+	}
+	return fmt.Sprintf("%s%s %s; allowed: %s", name, value, m.Problem, m.Allowed)
 }
 
 // withoutCredentials returns what may be shown of a refused value in which a password

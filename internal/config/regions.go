@@ -19,7 +19,8 @@ const (
 
 // resolveRegions leaves in Config.Regions the regions that there are, completed. With
 // no variable of any region set, all are embedded; otherwise those are there of which a
-// variable is set, and the first has to be among them.
+// variable is set, and the first has to be among them. A region that a file names is there in any
+// case, and has to say where it is unless no region does.
 func (l *loader) resolveRegions() {
 	drafts := l.cfg.Regions
 	l.cfg.Regions = nil
@@ -28,7 +29,7 @@ func (l *loader) resolveRegions() {
 		switch {
 		case embedded:
 			r.embed(filepath.Join(l.cfg.DataDir, "regions", r.Name))
-		case l.isConfigured(r):
+		case l.isConfigured(r), l.file.regions != nil:
 			l.completeRegion(&r)
 			l.checkCA(r)
 		case i > 0:
@@ -44,12 +45,12 @@ func (l *loader) resolveRegions() {
 
 func (l *loader) isConfigured(r Region) bool { return len(l.variablesOf(r)) > 0 }
 
-// variablesOf returns the names of the region's variables that are set.
+// variablesOf returns what the region's variables that are set are called.
 func (l *loader) variablesOf(r Region) []string {
 	var names []string
 	for _, v := range l.table {
-		if l.isSet(v.Name) && strings.HasPrefix(v.Name, regionPrefix(r.Name)) {
-			names = append(names, v.Name)
+		if l.isSet(v.Name) && v.region == r.Name {
+			names = append(names, l.label(v.Name))
 		}
 	}
 	return names
@@ -70,7 +71,7 @@ func (l *loader) completeRegion(r *Region) {
 		r.embed(dir)
 		for _, key := range []string{prefix + "ACCESS_KEY", prefix + "SECRET_KEY"} {
 			if l.isSet(key) {
-				l.refuse(key, "is set, but the region is a folder ("+prefix+"ENDPOINT)", "not set: the gateway makes the keys of an embedded region")
+				l.refuse(key, "is set, but the region is a folder ("+l.label(prefix+"ENDPOINT")+")", "not set: the gateway makes the keys of an embedded region")
 			}
 		}
 		return
@@ -83,10 +84,14 @@ func (l *loader) completeRegion(r *Region) {
 	if r.S3Region == "" {
 		switch r.Endpoint {
 		case "":
-			l.refuse(prefix+"ENDPOINT", "is not set, nor is "+prefix+"REGION, but "+strings.Join(l.variablesOf(*r), ", ")+" is",
-				"an endpoint, an AWS region's name in "+prefix+"REGION, or both; or no variable of any region, for embedded ones")
+			but := strings.Join(l.variablesOf(*r), ", ") + " is"
+			if !l.isConfigured(*r) {
+				but = "other regions say where they are"
+			}
+			l.refuse(prefix+"ENDPOINT", "is not set, nor is "+l.label(prefix+"REGION")+", but "+but,
+				"an endpoint, an AWS region's name in "+l.label(prefix+"REGION")+", or both; or no variable of any region, for embedded ones")
 		case awsEndpoint:
-			l.refuse(prefix+"REGION", "is not set, but "+prefix+"ENDPOINT is that of all AWS regions", "the name of an AWS region, such as eu-west-1")
+			l.refuse(prefix+"REGION", "is not set, but "+l.label(prefix+"ENDPOINT")+" is that of all AWS regions", "the name of an AWS region, such as eu-west-1")
 		}
 	}
 	if r.Endpoint == awsEndpoint {
@@ -102,7 +107,7 @@ func (l *loader) completeRegion(r *Region) {
 // checkKeys refuses the one key to be set without the other.
 func (l *loader) checkKeys(one, other string) {
 	if l.isSet(one) && !l.isSet(other) {
-		l.refuse(other, "is not set, but "+one+" is", "both keys, or neither (then the AWS SDK's default credential chain applies)")
+		l.refuse(other, "is not set, but "+l.label(one)+" is", "both keys, or neither (then the AWS SDK's default credential chain applies)")
 	}
 }
 
@@ -131,7 +136,7 @@ func awsRegion(host string) string {
 func (l *loader) checkDistinct() {
 	for i, r := range l.cfg.Regions {
 		for _, earlier := range l.cfg.Regions[:i] {
-			if l.isWrong(regionPrefix(r.Name)) || l.isWrong(regionPrefix(earlier.Name)) {
+			if l.isRegionWrong(r.Name) || l.isRegionWrong(earlier.Name) {
 				continue
 			}
 			switch {

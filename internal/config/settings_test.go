@@ -15,6 +15,7 @@ import (
 
 func TestReferenceNamesEveryVariableOfTheContractWithItsDefault(t *testing.T) {
 	want := strings.Fields(`
+		CONFIG=
 		LISTEN_ADDRESS=127.0.0.1 PORT=8110 TLS_CERT= TLS_KEY= DATA_DIR=data DATABASE_URL=data/multi_region_store.db BUCKET=tandem
 		ADMIN_TOKEN= API_TOKENS=
 		PRIMARY_S3_ENDPOINT= PRIMARY_S3_PUBLIC_ENDPOINT= PRIMARY_S3_REGION= PRIMARY_S3_ACCESS_KEY= PRIMARY_S3_SECRET_KEY=

@@ -93,6 +93,14 @@ func folder() kind[string] {
 	}
 }
 
+// filePath accepts the path of a file that is read.
+func filePath() kind[string] {
+	return kind[string]{
+		allowed: "the path of a YAML file",
+		parse:   func(text string) (string, error) { return text, nil },
+	}
+}
+
 // minTokenLength keeps a random token from being guessed over the network.
 const minTokenLength = 16
 
@@ -124,6 +132,7 @@ func tokens() kind[[]Token] {
 	return kind[[]Token]{
 		allowed: "name:token,name:token,…; names: unique, " + names.allowed + "; tokens: unique, " + secrets.allowed,
 		secret:  true,
+		list:    true,
 		parse: func(text string) ([]Token, error) {
 			var all []Token
 			var problems []string

@@ -9,6 +9,8 @@ import (
 // variable is a row of the table: a Variable and how it is read.
 type variable struct {
 	Variable
+	region      string // whose variable it is; "" for those of no region
+	list        bool   // a file may have a list of its items
 	credentials bool
 	set         func(c *Config, text string) error // leaves c alone where it fails
 }
@@ -16,7 +18,8 @@ type variable struct {
 // row makes a variable whose value goes into one field.
 func row[T any](name, value string, k kind[T], field func(*Config) *T, help string) variable {
 	return variable{
-		Variable:    Variable{Name: name, Default: value, Allowed: k.allowed, Secret: k.secret, Help: help},
+		Variable:    Variable{Name: name, Key: fileKey(name), Default: value, Allowed: k.allowed, Secret: k.secret, Help: help},
+		list:        k.list,
 		credentials: k.credentials,
 		set: func(c *Config, text string) error {
 			parsed, err := k.parse(text)
@@ -30,6 +33,7 @@ func row[T any](name, value string, k kind[T], field func(*Config) *T, help stri
 
 // The names of variables that a rule over several of them mentions.
 const (
+	fileVariable     = "CONFIG"
 	listenVariable   = "LISTEN_ADDRESS"
 	dataVariable     = "DATA_DIR"
 	databaseVariable = "DATABASE_URL"
@@ -45,22 +49,34 @@ const (
 	databaseFile   = "multi_region_store.db" // in DATA_DIR, where DATABASE_URL is not set
 )
 
-// regionNames returns the regions that the environment can name, in their order. A new
-// name brings its variables with it; nothing else knows how many there are.
-func regionNames() []string { return []string{"primary", "secondary"} }
+// defaultRegionNames returns the regions that there are where a file names no others, in
+// their order. A name brings its variables with it; nothing else knows how many there are.
+func defaultRegionNames() []string { return []string{"primary", "secondary"} }
 
-// variables returns the table, in the order of the documentation.
-func variables() []variable {
+// variables returns the table for these regions, in the order of the documentation.
+func variables(regions []string) []variable {
 	all := serverVariables()
-	for i, name := range regionNames() {
-		all = append(all, regionVariables(i, name)...)
+	for i, name := range regions {
+		for _, v := range regionVariables(i, name) {
+			v.region, v.Key = name, regionKey(name)+camelCase(strings.TrimPrefix(v.Name, regionPrefix(name)))
+			all = append(all, v)
+		}
 	}
-	all = append(all, controlVariables()...)
+	all = append(all, controlVariables(regions)...)
 	return append(all, limitVariables()...)
+}
+
+// fileRow is the variable that names the file, and cannot stand in it.
+func fileRow() variable {
+	v := row(fileVariable, "", filePath(), func(c *Config) *string { return &c.File },
+		"The YAML file that holds any of these settings, and regions of any names and number (deploy/tandem.example.yaml). What is set in the environment wins over it.")
+	v.Key = ""
+	return v
 }
 
 func serverVariables() []variable {
 	return []variable{
+		fileRow(),
 		row(listenVariable, "127.0.0.1", listenAddress(), func(c *Config) *string { return &c.ListenAddress },
 			"The address to listen on. Anything that other machines can reach needs ADMIN_TOKEN."),
 		row("PORT", "8110", wholeNumber(0, 65535), func(c *Config) *int { return &c.Port },
@@ -108,15 +124,24 @@ func regionVariables(i int, region string) []variable {
 	}
 }
 
-func regionPrefix(region string) string { return strings.ToUpper(region) + "_S3_" }
+// regionPrefix begins the names of a region's variables.
+func regionPrefix(region string) string {
+	return strings.ToUpper(strings.ReplaceAll(region, "-", "_")) + "_S3_"
+}
 
-func controlVariables() []variable {
+// regionKey begins the keys of a region's settings.
+func regionKey(region string) string { return regionsKey + "." + region + "." }
+
+func controlVariables(regions []string) []variable {
+	first := ""
 	var active []option[string]
-	for _, name := range regionNames() {
-		active = append(active, option[string]{name, name})
+	for i, name := range regions {
+		if active = append(active, option[string]{name, name}); i == 0 {
+			first = name
+		}
 	}
 	return []variable{
-		row(activeVariable, regionNames()[0], choice(active...), func(c *Config) *string { return &c.ActiveRegion },
+		row(activeVariable, first, choice(active...), func(c *Config) *string { return &c.ActiveRegion },
 			"The region that takes writes when the gateway starts for the first time. Later the journal knows."),
 		row("FAILOVER_MODE", "auto", choice(option[FailoverMode]{"auto", FailoverAuto}, option[FailoverMode]{"manual", FailoverManual}),
 			func(c *Config) *FailoverMode { return &c.FailoverMode },

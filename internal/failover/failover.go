@@ -185,7 +185,7 @@ func (c *Controller) look(ctx context.Context) error {
 		objections = append(objections, refused.Objections...)
 	}
 	if len(objections) == 0 {
-		objections = []Objection{{Region: state.Active, Code: NoReplica, Message: "there is no replica (set SECONDARY_S3_* for one)"}}
+		objections = []Objection{{Region: state.Active, Code: NoReplica, Message: "there is no replica: configure a second region"}}
 	}
 	c.setBlocked(ctx, objections)
 	return nil
