@@ -22,6 +22,7 @@ func presignedTests() []test {
 		{"NoPutIsSignedOverALoserOrUnderARepair", signingInTheWay},
 		{"ALookThatACopyHasOvertakenFindsNothing", overtakenLook},
 		{"NoPutIsSignedWhileTheKeyIsUnsettledThere", signingUnsettled},
+		{"WhatOverlappedBeforeAnUploadElsewhereLosesAgainstIt", overlappedBeforeUpload},
 		{"OpenURLsSurviveACrash", urlsSurviveACrash},
 	}
 }
@@ -278,6 +279,22 @@ func signingUnsettled(s *store) {
 	s.sign("k", replica) // where nothing is in doubt
 	s.settle(s.found("k", "a"), journal.Adopted)
 	s.sign("k", active)
+}
+
+func overlappedBeforeUpload(s *store) {
+	s.doubtful("k", journal.Put)
+	s.commit(s.open("k", journal.Put), "a")
+	s.sign("k", replica)
+	upload := s.inRegion(s.within(s.seenIn("k", replica, "x")), replica)
+	s.settle(upload, journal.Adopted)
+	version := s.lookup("k").Version
+	s.promoted(replica)
+	s.settle(s.seenIn("k", active, "a"), journal.Adopted)
+	if o := s.lookup("k"); o.Version != version || o.ETag != "x" {
+		s.t.Errorf("got %+v, want the upload", o)
+	}
+	c := s.conflict()
+	s.same("the loser", []string{c.ETag, c.Region}, []string{"a", active})
 }
 
 func urlsSurviveACrash(s *store) {

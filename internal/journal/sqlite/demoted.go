@@ -158,7 +158,11 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 	if o.LastRegion == seen.Region && !o.IsElsewhere(seen.Region) {
 		v.Epoch = max(v.Epoch, o.Version.Epoch)
 	}
-	if u.hasLost && o.Version.Compare(v) < 0 {
+	// Of one epoch only its active has writes of clients: a version of that epoch which another region has is that of an
+	// upload there, which came after. (Writes overlap in A; an upload to B is the key's version; B is promoted: what A
+	// holds of the writes that overlapped would win over it.)
+	isBefore := !u.isOnly && o.LastRegion != seen.Region && v.Epoch == o.Version.Epoch
+	if (u.hasLost || isBefore) && o.Version.Compare(v) < 0 {
 		v.Epoch = o.Version.Epoch - 1 // it has lost against what was acknowledged since
 	}
 	if err := t.foundEntries(o, seen, d, v); err != nil {
