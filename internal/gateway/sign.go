@@ -116,15 +116,18 @@ func (g *Gateway) admitUpload(ctx context.Context, v *view, r *region.Region) er
 }
 
 func notesOnPut(name, active string, until time.Time) []string {
-	notes := []string{
-		"It goes to the region past the gateway. The key is read again there until " + until.UTC().Format(time.RFC3339) +
-			", and every object that shows up is indexed and replicated; until it is, reads may show the one before, and say that its freshness is unknown.",
+	watched := "It goes to the region past the gateway. The key is read again there until " + until.UTC().Format(time.RFC3339) +
+		", and every object that shows up is indexed and replicated; until it is, reads may show the one before"
+	if name != active {
+		return []string{
+			watched + ".",
+			"Region " + name + " is not the active: what is uploaded there counts only where the key was not changed since now; else it is kept as the loser of a conflict.",
+		}
+	}
+	return []string{
+		watched + ", and say that its freshness is unknown.",
 		"Until then conditional writes of the key are refused, and a promotion lists the URL as in doubt.",
 	}
-	if name != active {
-		notes = append(notes, "Region "+name+" is not the active: what is uploaded there counts only where the key was not changed since now; else it is kept as the loser of a conflict.")
-	}
-	return notes
 }
 
 // record puts the URL on the record. From before it can be used its key is read with the index.
