@@ -97,6 +97,8 @@ const (
 	GraceForgotten = "grace-forgotten"
 	// UploadWins: what is uploaded to a region that is not the active loses against what was acknowledged since.
 	UploadWins = "upload-wins"
+	// OldLookIsUpload: what a region was seen to hold before a copy there was recorded is no upload.
+	OldLookIsUpload = "old-look-is-upload"
 	// OpenURLUnsaid: while a presigned PUT is open no replica is current.
 	OpenURLUnsaid = "open-url-unsaid"
 	// LockUnderURL: no condition is judged while a presigned PUT is open.

@@ -48,6 +48,7 @@ var mutations = []mutation{
 	{name: mutant.UploadClosesURL, history: "an_upload_is_found_however_often_its_url_is_used"},
 	{name: mutant.GraceForgotten, history: "an_upload_that_ends_after_the_expiry_is_found"},
 	{name: mutant.UploadWins, history: "an_upload_into_a_replica_loses_against_what_was_acknowledged_since"},
+	{name: mutant.OldLookIsUpload, history: "a_settlers_old_look_is_no_upload"},
 	{name: mutant.OpenURLUnsaid, history: "while_a_url_is_open_only_the_active_knows"},
 	{name: mutant.LockUnderURL, history: "a_key_is_not_locked_while_a_url_is_open"},
 	{name: mutant.ResumedUnchecked, history: "a_download_goes_on_only_in_its_own_version"},

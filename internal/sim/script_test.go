@@ -161,6 +161,7 @@ var namedHistories = map[string][]string{
 		"while_a_url_is_open_only_the_active_knows",
 		"a_key_is_not_locked_while_a_url_is_open",
 		"a_repair_is_not_taken_for_an_upload",
+		"a_settlers_old_look_is_no_upload",
 	},
 	"regions that come back older": {
 		"a_region_that_comes_back_older_is_verified",

@@ -72,6 +72,9 @@ func isOpenIn(o *journal.Object, region string) bool {
 // a presigned URL is open one may be. (A settler looks at a region; a copy is made there, and recorded; what the copy has
 // replaced would be taken for an upload.)
 func isOvertaken(o *journal.Object, seen journal.Observation) bool {
+	if mutant.On(mutant.OldLookIsUpload) {
+		return false
+	}
 	now := o.Copy(seen.Region)
 	return o.IsOpenToURLs(seen.Region) && (now.ETag != seen.Held.ETag || now.Version != seen.Held.Version || now.State != seen.Held.State)
 }
