@@ -96,6 +96,9 @@ func (g *Gateway) admitUpload(ctx context.Context, v *view, r *region.Region) er
 	if err := r.Admit(); err != nil {
 		return unavailable(r.Name(), "it is down, so nothing can be uploaded there", err)
 	}
+	if v.regressed[r.Name()] {
+		return unavailable(r.Name(), "it came back older than it was and is being verified, so what an upload brings there could not be told from that; no URL was signed", nil)
+	}
 	if r.Name() == v.Active {
 		return nil
 	}
@@ -108,9 +111,9 @@ func (g *Gateway) admitUpload(ctx context.Context, v *view, r *region.Region) er
 	if err != nil {
 		return region.ToClient(err)
 	}
-	if !conditions.Put {
+	if !conditions.Put || !conditions.Delete {
 		return s3op.NewError(s3op.Conflict, "NotSupported", "region "+r.Name()+
-			" does not honour conditional writes, so a copy could overwrite what is uploaded there unseen; sign for the active region "+v.Active)
+			" does not honour conditional writes and deletes, so a copy could take away unseen what is uploaded there; sign for the active region "+v.Active)
 	}
 	return nil
 }

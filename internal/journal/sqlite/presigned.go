@@ -97,6 +97,27 @@ func (t *tx) uploaded(o *journal.Object, region string) (upload, error) {
 	return upload{isOnly: true, hasLost: hasLost && !mutant.On(mutant.UploadWins)}, err
 }
 
+// uploadLoses: the active is about to be brought to the key's version over what an upload by a presigned URL may have
+// left there. (A copy to a replica has no answer; the key is deleted; the replica is promoted; an upload lands there:
+// for fear that it is that copy it would be deleted, and nobody has it.)
+func (t *tx) uploadLoses(o *journal.Object, seen journal.Observation) error {
+	isOurs := func(i journal.Intent) bool {
+		return i.Region == seen.Region && i.Operation == journal.Repair && i.Brings == seen.ETag
+	}
+	if mutant.On(mutant.UploadUnderRepair) {
+		return nil
+	}
+	if !o.IsOpenToURLs(seen.Region) || !seen.Found || o.Version.IsZero() || seen.ETag == o.Copy(seen.Region).ETag || slices.ContainsFunc(o.Intents, isOurs) {
+		return nil
+	}
+	v := t.draw()
+	v.Epoch = o.Version.Epoch - 1
+	return t.addConflict(journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: journal.PresignedPut,
+		ETag: seen.ETag, Size: seen.Size, ContentType: seen.ContentType, Region: seen.Region,
+	})
+}
+
 // sawUpload is told that what a region holds is the key's version v: the next upload comes after that.
 func (t *tx) sawUpload(bucket, key, region string, v journal.Version) error {
 	return t.exec(`UPDATE intents SET began = ? WHERE bucket = ? AND key = ? AND region = ? AND operation = 'presigned-put'`,

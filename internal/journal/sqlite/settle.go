@@ -126,6 +126,9 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 			UPDATE copies SET state = 'missing', epoch = 0, sequence = 0, etag = '', next_try = 0, pending_since = 0
 			WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region)
 	default: // Rewrite
+		if err := t.uploadLoses(o, seen); err != nil {
+			return err
+		}
 		if err := t.pend(o.Bucket, o.Key, seen.Region, micros(time.Now())); err != nil {
 			return err
 		}
