@@ -137,12 +137,11 @@ const anyOrigin = "*"
 func answerAnyOrigin() fiber.Handler {
 	allow := middlewares.ApplyDefaultCORS(anyOrigin)
 	return func(ctx fiber.Ctx) error {
-		if ctx.Method() != fiber.MethodOptions {
-			if err := allow(ctx); err != nil {
-				return err
-			}
+		err := ctx.Next()
+		if err == nil && ctx.Method() != fiber.MethodOptions {
+			return allow(ctx) // which adds what is not there
 		}
-		return ctx.Next()
+		return err
 	}
 }
 
