@@ -461,7 +461,7 @@ func TestUploadsSurviveAKilledGateway(t *testing.T) {
 	g.waitCompared(t)
 	g.putText(t, "before", "old")
 	g.waitHeld(t, "before", "old", secondary)
-	before, after := g.signPut(t, "before"), g.signPut(t, "after")
+	before := g.signPut(t, "before")
 	g.kill(t)
 	g.start(t)
 	upload(t, before, "new")
@@ -471,7 +471,7 @@ func TestUploadsSurviveAKilledGateway(t *testing.T) {
 	adopted := true
 	for i := 0; adopted && i < 5; i++ {
 		key := fmt.Sprintf("after%d", i)
-		after = g.signPut(t, key)
+		after := g.signPut(t, key)
 		upload(t, after, key)
 		g.kill(t)
 		adopted = g.indexed(t, key)
