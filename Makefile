@@ -13,9 +13,9 @@ BUILD_DATE ?= $(shell date -u $${SOURCE_DATE_EPOCH:+-d @$$SOURCE_DATE_EPOCH} +%Y
 # Where `make man` writes the manual pages.
 MAN_DIR ?= man
 
-# Debian packages that tests use beside Go and a C compiler. At present there are none:
-# what a test talks to, it brings along.
-DEBIAN_PACKAGES ?=
+# Debian packages that tests use beside Go and a C compiler: a client and a browser for presigned URLs. What a
+# test talks to, it brings along.
+DEBIAN_PACKAGES ?= curl chromium
 
 # The most that a package's tests may take, on a slow machine with the race detector on.
 TEST_TIMEOUT ?= 20m

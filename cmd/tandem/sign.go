@@ -66,7 +66,7 @@ The URL goes to standard output, and what is to be known of it to standard error
 			if asCurl {
 				text = a.curl()
 			} else if len(a.Headers) > 0 {
-				fmt.Fprintln(env.stderr, "To be sent with it:", a.headers())
+				fmt.Fprintln(env.stderr, "To be sent with it:", strings.Join(a.headers(), ", "))
 			}
 			_, err = fmt.Fprintln(env.stdout, text)
 			return failed(err)
@@ -89,8 +89,9 @@ func (a signedAnswer) headers() (list []string) {
 	return list
 }
 
+// curl is a line for a shell. Curl is kept from tidying up the path, which would no longer be what was signed.
 func (a signedAnswer) curl() string {
-	words := []string{"curl", "--fail"}
+	words := []string{"curl", "--fail", "--path-as-is"}
 	if a.Method == http.MethodPut {
 		words = append(words, "--upload-file", "FILE")
 	}

@@ -114,10 +114,12 @@ type keyStatus struct {
 	Deleted bool
 	Settled bool
 	ETag    string
-	Regions []struct {
-		Region, State, Version, ETag string
-		LastError                    *string
-	}
+	Regions []copyStatus
+}
+
+type copyStatus struct {
+	Region, State, Version, ETag string
+	LastError                    *string
 }
 
 // status returns nil for a key that the index does not know.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gnew/tandem/internal/region"
 )
@@ -23,6 +24,10 @@ type regionState struct {
 	Name, Role, Health  string
 	Compared, Regressed bool
 	Pending             struct{ Keys, Bytes, Failing, Unreplicable int64 }
+	OpenURLs            struct {
+		Count int64
+		Until *time.Time
+	}
 }
 
 type objection struct{ Region, Code, Message string }

@@ -96,6 +96,9 @@ func (g *Gateway) admitUpload(ctx context.Context, v *view, r *region.Region) er
 	if err := r.Admit(); err != nil {
 		return unavailable(r.Name(), "it is down, so nothing can be uploaded there", err)
 	}
+	if v.regressed[r.Name()] {
+		return unavailable(r.Name(), "it came back older than it was and is being verified, so what an upload brings there could not be told from that; no URL was signed", nil)
+	}
 	if r.Name() == v.Active {
 		return nil
 	}
@@ -108,23 +111,26 @@ func (g *Gateway) admitUpload(ctx context.Context, v *view, r *region.Region) er
 	if err != nil {
 		return region.ToClient(err)
 	}
-	if !conditions.Put {
+	if !conditions.Put || !conditions.Delete {
 		return s3op.NewError(s3op.Conflict, "NotSupported", "region "+r.Name()+
-			" does not honour conditional writes, so a copy could overwrite what is uploaded there unseen; sign for the active region "+v.Active)
+			" does not honour conditional writes and deletes, so a copy could take away unseen what is uploaded there; sign for the active region "+v.Active)
 	}
 	return nil
 }
 
 func notesOnPut(name, active string, until time.Time) []string {
-	notes := []string{
-		"It goes to the region past the gateway. The key is read again there until " + until.UTC().Format(time.RFC3339) +
-			", and every object that shows up is indexed and replicated; until it is, reads may show the one before, and say that its freshness is unknown.",
+	watched := "It goes to the region past the gateway. The key is read again there until " + until.UTC().Format(time.RFC3339) +
+		", and every object that shows up is indexed and replicated; until it is, reads may show the one before"
+	if name != active {
+		return []string{
+			watched + ".",
+			"Region " + name + " is not the active: what is uploaded there counts only where the key was not changed since now; else it is kept as the loser of a conflict.",
+		}
+	}
+	return []string{
+		watched + ", and say that its freshness is unknown.",
 		"Until then conditional writes of the key are refused, and a promotion lists the URL as in doubt.",
 	}
-	if name != active {
-		notes = append(notes, "Region "+name+" is not the active: what is uploaded there counts only where the key was not changed since now; else it is kept as the loser of a conflict.")
-	}
-	return notes
 }
 
 // record puts the URL on the record. From before it can be used its key is read with the index.

@@ -1,6 +1,10 @@
 package journal
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gnew/tandem/internal/mutant"
+)
 
 // DecideDemoted says what becomes of a key of which a region may hold a write from an epoch
 // in which it was the active and which is over: one in doubt, or the last of writes that
@@ -26,7 +30,8 @@ import "slices"
 //   - Only a delete's intent makes a tombstone.
 //   - An upload by a presigned URL may land whenever the URL is open, as in Decide.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
-//     restored from last night's copy: yesterday's object would be taken for the write.)
+//     restored from last night's copy: yesterday's object would be taken for the write.) But what may be an upload is
+//     found, to be kept as a conflict's loser. (It is restored while a URL is open; an upload lands: it is overwritten.)
 func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) Decision {
 	d, held := doubtsIn(o, seen), o.Copy(seen.Region)
 	if d.isUnderWay || len(d.clients) == 0 && !d.isUnsettled && !d.signed {
@@ -51,6 +56,7 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 		return Wait
 	}
 	if d.signed && len(d.clients) == 0 && !d.isUnsettled {
+		regressed = regressed && (o.Version.IsZero() || mutant.On(mutant.UploadInRegressed))
 		return decideUploaded(seen, d, regressed || isKnown && !d.changesType(o, seen))
 	}
 	isRow := o.Unsettled && o.LastRegion == seen.Region && !o.Version.IsZero()

@@ -101,7 +101,8 @@ type Writes interface {
 	// is the key's version or a conflict's loser.
 	Settle(ctx context.Context, o Observation) (Decision, error)
 	// Sign records that a presigned URL is about to be given out. A PresignedPut opens an intent, in doubt
-	// until u.OpenUntil, that Settle closes no sooner, however many uploads it adopts; that of any other
+	// until u.OpenUntil, that Settle closes no sooner, however many uploads it adopts; those of one key, region and epoch share
+	// it; that of any other
 	// operation is on the record alone. It returns u with its ID. ErrEpoch where u.Epoch is not the present
 	// epoch, ErrRegion where the region is not attached; ErrRepairing and ErrLoser as for Open; ErrUnsettled
 	// where the key IsUnsettledIn the region: what was there before could not be told from an upload.
@@ -126,7 +127,8 @@ type Index interface {
 	Unsettled(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
 	// Presigned returns, in byte order, up to limit rows with after < key that are open to presigned URLs.
 	Presigned(ctx context.Context, bucket, after string, limit int) ([]*Object, error)
-	// SignedURLs lists, in the order of their ids, up to limit presigned PUTs with after < ID that may yet land.
+	// SignedURLs lists, in the order of their ids, up to limit presigned PUTs with after < ID that may yet land: those that
+	// share an intent as one, from the first one's signing to the last one's end.
 	SignedURLs(ctx context.Context, bucket string, after int64, limit int) ([]SignedURL, error)
 	// OpenURLs counts them by region.
 	OpenURLs(ctx context.Context, bucket string) (map[string]OpenURLs, error)

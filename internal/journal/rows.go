@@ -93,6 +93,7 @@ type SignedURL struct {
 
 // OpenURLs are the presigned PUTs of a region that may yet land.
 type OpenURLs struct {
+	// Count is of SignedURLs: several URLs of a key are one.
 	Count int64
 	// Until is when the last of them is closed.
 	Until time.Time

@@ -97,6 +97,16 @@ const (
 	GraceForgotten = "grace-forgotten"
 	// UploadWins: what is uploaded to a region that is not the active loses against what was acknowledged since.
 	UploadWins = "upload-wins"
+	// OldLookIsUpload: what a region was seen to hold before a copy there was recorded is no upload.
+	OldLookIsUpload = "old-look-is-upload"
+	// UploadUnderRepair: what is overwritten for fear that a repair brought it is kept, where it may be an upload.
+	UploadUnderRepair = "upload-under-repair"
+	// UploadInRegressed: what may be an upload is kept, also in a region that came back older.
+	UploadInRegressed = "upload-in-regressed"
+	// CopyUnderURL: nothing is copied without conditions while an upload may land on it.
+	CopyUnderURL = "copy-under-url"
+	// WriteCleansURL: a key stays dirty under a write while a presigned PUT is open.
+	WriteCleansURL = "write-cleans-url"
 	// OpenURLUnsaid: while a presigned PUT is open no replica is current.
 	OpenURLUnsaid = "open-url-unsaid"
 	// LockUnderURL: no condition is judged while a presigned PUT is open.

@@ -67,6 +67,11 @@ func (c *copier) copy(ctx context.Context) (string, error) {
 	if c.task.Region != c.State().Active && c.o.IsUnsettledIn(c.task.Region) {
 		return "", &copyError{err: errors.New("the region is read again first: an earlier write of the key has no answer there")}
 	}
+	if c.o.IsOpenToURLs(c.task.Region) && !(c.conditions.Put && c.conditions.Delete) && !mutant.On(mutant.CopyUnderURL) {
+		// (It would be looked at and then overwritten; an upload by the URL lands in between: it is gone, and nobody has it.)
+		return "", &copyError{err: errors.New("a presigned URL for the key is open there, and the region does not honour conditional writes and deletes: " +
+			"an upload could be overwritten unseen; it is copied once the URL is over")}
+	}
 	c.expected = c.task.Target().ETag
 	if c.o.Deleted && !c.o.Contested(c.State().Active) {
 		if mutant.On(mutant.TombstoneNotCarried) {
@@ -243,7 +248,7 @@ func (c *copier) claimHeld(etag string) error {
 	if etag == c.expected && etag != "" {
 		return nil
 	}
-	if c.task.Regressed {
+	if c.task.Regressed && (!c.o.IsOpenToURLs(c.task.Region) || mutant.On(mutant.UploadInRegressed)) {
 		return nil // something older of our own: what it may have had alone is in the ledger
 	}
 	for _, late := range c.task.Late {

@@ -40,6 +40,8 @@ func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
 		return s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("op is %q; %s", in.Op, signForm))
 	case in.Op == "get" && in.ContentType != "":
 		return s3op.NewError(s3op.Invalid, "InvalidArgument", "contentType is for a put: a get answers with the object's own; "+signForm)
+	case !isPrintable(in.ContentType):
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", "contentType cannot be sent as a header: it has to be visible ASCII, such as image/png")
 	case in.ExpiresSec != nil && (*in.ExpiresSec < 1 || *in.ExpiresSec > maxExpiresSec):
 		return s3op.NewError(s3op.Invalid, "InvalidArgument", fmt.Sprintf("expiresSec is %d; %s", *in.ExpiresSec, signForm))
 	case in.ExpiresSec != nil:
@@ -59,6 +61,11 @@ func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store") // the URL is a credential
 	writeJSON(w, "application/json", http.StatusOK, body)
 	return nil
+}
+
+// isPrintable reports whether a header can have the value, whoever sends it.
+func isPrintable(value string) bool {
+	return value == strings.TrimSpace(value) && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 const maxExpiresSec = 7 * 24 * 60 * 60

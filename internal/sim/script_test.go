@@ -161,6 +161,11 @@ var namedHistories = map[string][]string{
 		"while_a_url_is_open_only_the_active_knows",
 		"a_key_is_not_locked_while_a_url_is_open",
 		"a_repair_is_not_taken_for_an_upload",
+		"a_settlers_old_look_is_no_upload",
+		"a_write_does_not_make_an_upload_current",
+		"an_upload_under_a_repair_is_kept",
+		"an_upload_to_a_region_that_came_back_older_is_kept",
+		"nothing_is_copied_without_conditions_while_a_url_is_open",
 	},
 	"regions that come back older": {
 		"a_region_that_comes_back_older_is_verified",

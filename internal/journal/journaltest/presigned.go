@@ -18,6 +18,7 @@ func presignedTests() []test {
 		{"APromotionListsTheOpenURLsOfTheOldActive", urlsInLedger},
 		{"AnUploadToADemotedRegionGoesForwardOrIsAConflict", uploadedToDemoted},
 		{"AnUploadToAReplicaLosesAgainstWhatWasAcknowledgedSince", uploadedToReplica},
+		{"URLsOfOneKeyAreTrackedAsOne", urlsOfOneKey},
 		{"NothingIsSignedInAnotherEpochOrRegion", signingRefused},
 		{"NoPutIsSignedOverALoserOrUnderARepair", signingInTheWay},
 		{"ALookThatACopyHasOvertakenFindsNothing", overtakenLook},
@@ -306,4 +307,32 @@ func urlsSurviveACrash(s *store) {
 		s.t.Errorf("a URL is closed %v after it has expired", until)
 	}
 	s.settle(s.seenIn("k", active, "a"), journal.Adopted)
+}
+
+// urlsOfOneKey: they are open until the last of them is over, whichever was signed last, and what was acknowledged
+// before the last one was signed is no reason for an upload to lose.
+func urlsOfOneKey(s *store) {
+	s.put("k", "a")
+	first := s.sign("k", replica)
+	s.put("k", "b")
+	shorter := s.signature("k", replica)
+	shorter.ExpiresAt, shorter.OpenUntil = s.now.Add(time.Second), s.now.Add(2*time.Second)
+	last, err := s.Sign(s.t.Context(), shorter)
+	s.ok(err)
+	if last.ID != first.ID {
+		s.t.Errorf("got intents %d and %d, want one", first.ID, last.ID)
+	}
+	first.Actor = ""
+	s.same("the open URLs", s.urls(), []journal.SignedURL{first})
+	s.settle(s.seenIn("k", replica, "x"), journal.Adopted)
+	s.same("the version", s.lookup("k").ETag, "x")
+	s.same("signed", len(s.actions("k")), 5) // two writes, two URLs, the upload
+	other := s.sign("k", active)
+	if other.ID == first.ID {
+		s.t.Errorf("the URLs of two regions share intent %d", first.ID)
+	}
+	s.promoted(replica)
+	if next := s.sign("k", replica); next.ID == first.ID {
+		s.t.Errorf("the URLs of two epochs share intent %d", first.ID)
+	}
 }

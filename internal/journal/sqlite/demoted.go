@@ -28,6 +28,7 @@ func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regresse
 	if err != nil {
 		return d, err
 	}
+	upload.hasLost = upload.hasLost || upload.isOnly && regressed // it may be older, too
 	// A repair that may yet land in the present active is none of this.
 	err = t.exec(`DELETE FROM intents WHERE bucket = ? AND key = ? AND region = ? AND operation <> 'repair' AND `+isOver(), o.Bucket, o.Key, seen.Region, micros(seen.ReadAt))
 	if err != nil {

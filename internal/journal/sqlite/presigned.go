@@ -52,7 +52,9 @@ func (j *Journal) Sign(ctx context.Context, u journal.SignedURL) (journal.Signed
 	return u, err
 }
 
-// track opens the intent of a presigned PUT. It is refused where a write by way of the gateway would be.
+// track opens the intent of a presigned PUT, or leaves one of the same key, region and epoch open for as long: what their
+// uploads bring cannot be told apart, and thousands of URLs of one key are one row. It is refused where a write by way of
+// the gateway would be.
 func (t *tx) track(u *journal.SignedURL) (refused, err error) {
 	losers, err := t.losersIn(u.Bucket, u.Key, u.Region)
 	if err != nil {
@@ -65,6 +67,13 @@ func (t *tx) track(u *journal.SignedURL) (refused, err error) {
 	// held of the writes that overlapped would be adopted as an upload, over the acknowledged write.)
 	if o, err := readObject(context.Background(), t, u.Bucket, u.Key); err != nil || o != nil && o.IsUnsettledIn(u.Region) {
 		return journal.ErrUnsettled, err
+	}
+	isTracked, err := t.scan(`UPDATE intents SET began = ?5, doubt_until = max(doubt_until, ?6), expires_at = max(expires_at, ?7)
+		WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND epoch = ?4 AND operation = 'presigned-put'
+			AND NOT EXISTS (SELECT 1 FROM intents WHERE bucket = ?1 AND key = ?2 AND region = ?3 AND displaces <> '') RETURNING id`,
+		[]any{u.Bucket, u.Key, u.Region, u.Epoch, t.sequence, micros(u.OpenUntil), micros(u.ExpiresAt)}, &u.ID)
+	if isTracked || err != nil {
+		return nil, err
 	}
 	u.ID = t.drawIntent()
 	opened, err := t.execCount(`
@@ -95,6 +104,27 @@ func (t *tx) uploaded(o *journal.Object, region string) (upload, error) {
 		[]any{o.Bucket, o.Key, region}, &began)
 	hasLost := o.Version.Sequence > began && o.LastRegion != region
 	return upload{isOnly: true, hasLost: hasLost && !mutant.On(mutant.UploadWins)}, err
+}
+
+// uploadLoses: the active is about to be brought to the key's version over what an upload by a presigned URL may have
+// left there. (A copy to a replica has no answer; the key is deleted; the replica is promoted; an upload lands there:
+// for fear that it is that copy it would be deleted, and nobody has it.)
+func (t *tx) uploadLoses(o *journal.Object, seen journal.Observation) error {
+	isOurs := func(i journal.Intent) bool {
+		return i.Region == seen.Region && i.Operation == journal.Repair && i.Brings == seen.ETag
+	}
+	if mutant.On(mutant.UploadUnderRepair) {
+		return nil
+	}
+	if !o.IsOpenToURLs(seen.Region) || !seen.Found || o.Version.IsZero() || seen.ETag == o.Copy(seen.Region).ETag || slices.ContainsFunc(o.Intents, isOurs) {
+		return nil
+	}
+	v := t.draw()
+	v.Epoch = o.Version.Epoch - 1
+	return t.addConflict(journal.Conflict{
+		Bucket: o.Bucket, Key: o.Key, Loser: v, Winner: o.Version, Operation: journal.PresignedPut,
+		ETag: seen.ETag, Size: seen.Size, ContentType: seen.ContentType, Region: seen.Region,
+	})
 }
 
 // sawUpload is told that what a region holds is the key's version v: the next upload comes after that.

@@ -72,6 +72,9 @@ func isOpenIn(o *journal.Object, region string) bool {
 // a presigned URL is open one may be. (A settler looks at a region; a copy is made there, and recorded; what the copy has
 // replaced would be taken for an upload.)
 func isOvertaken(o *journal.Object, seen journal.Observation) bool {
+	if mutant.On(mutant.OldLookIsUpload) {
+		return false
+	}
 	now := o.Copy(seen.Region)
 	return o.IsOpenToURLs(seen.Region) && (now.ETag != seen.Held.ETag || now.Version != seen.Held.Version || now.State != seen.Held.State)
 }
@@ -123,6 +126,9 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 			UPDATE copies SET state = 'missing', epoch = 0, sequence = 0, etag = '', next_try = 0, pending_since = 0
 			WHERE bucket = ? AND key = ? AND region = ?`, o.Bucket, o.Key, seen.Region)
 	default: // Rewrite
+		if err := t.uploadLoses(o, seen); err != nil {
+			return err
+		}
 		if err := t.pend(o.Bucket, o.Key, seen.Region, micros(time.Now())); err != nil {
 			return err
 		}

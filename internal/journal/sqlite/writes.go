@@ -144,6 +144,7 @@ func (t *tx) commitWrite(id int64, i openIntent, w journal.Written) (journal.Com
 		bucket: i.bucket, key: i.key, region: i.region, operation: i.operation,
 		deleted: isDelete, written: w, unsettled: i.isOverlapped(),
 	}
+	i.hasURL = i.hasURL && !mutant.On(mutant.WriteCleansURL)
 	row.deleteSeen = row.unsettled && (isDelete || i.isOvertaken() && (i.deleted || i.deleteSeen))
 	if i.unsettled {
 		row.before = overlap{region: i.lastRegion, version: i.version, etag: i.etag, deleteSeen: i.deleteSeen}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/gofrs/flock"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3api"
@@ -99,7 +100,8 @@ func listenAndServe(ctx context.Context, stdout io.Writer, dir string, s setting
 		middlewares.RootUserConfig{Access: s.AccessKey, Secret: s.SecretKey}, s3Region,
 		auth.NewIAMServiceSingle(root), nil, nil, nil, nil,
 		s3api.WithQuiet(),
-		s3api.WithCORSAllowOrigin("*"), // a web page needs a presigned URL for anything
+		s3api.WithCORSAllowOrigin(anyOrigin),
+		s3api.WithMiddleware("/", answerAnyOrigin()),
 		s3api.WithKeepAlive(),
 		s3api.WithMpMaxParts(maxParts),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
@@ -125,6 +127,22 @@ func listenAndServe(ctx context.Context, stdout io.Writer, dir string, s setting
 		return fmt.Errorf("finish requests: %w", err)
 	}
 	return <-served
+}
+
+// anyOrigin may use the region from a web page: what it may do there its presigned URL says, and nothing else does.
+const anyOrigin = "*"
+
+// answerAnyOrigin lets a page read every answer. The server by itself keeps refusals of reads from it, so that an
+// expired URL would look like a network that fails.
+func answerAnyOrigin() fiber.Handler {
+	allow := middlewares.ApplyDefaultCORS(anyOrigin)
+	return func(ctx fiber.Ctx) error {
+		err := ctx.Next()
+		if err == nil && ctx.Method() != fiber.MethodOptions {
+			return allow(ctx) // which adds what is not there
+		}
+		return err
+	}
 }
 
 func explainListen(err error, dir string, s settings) error {
