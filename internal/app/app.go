@@ -370,6 +370,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 		locals.Go(func() error { return l.Run(regions) })
 	}
 	defer func() {
+		for _, r := range slices.Concat(a.regions, a.watchers) {
+			r.CloseIdleConnections() // an embedded region would wait for them
+		}
 		stopRegions()
 		err = errors.Join(err, locals.Wait())
 		a.syncEmbedded() // before the journal records that it was closed well

@@ -168,6 +168,13 @@ func (r *Region) CheckKey(key string) error {
 	return nil
 }
 
+// CloseIdleConnections closes the connections on which nothing is under way. A region that is to stop waits for them.
+func (r *Region) CloseIdleConnections() {
+	if t, ok := r.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 // Admit says why no request is sent to the region now, nil where it is.
 func (r *Region) Admit() error { return r.admit() }
 
