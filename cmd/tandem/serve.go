@@ -47,6 +47,7 @@ region, and no region counts as compared. Make sure first that no other gateway 
 			a, err = app.New(cmd.Context(), cfg, app.Options{
 				RegionCommand: []string{executable, regionServer},
 				Repair:        repair,
+				Version:       readBuild().Version,
 				Started:       func(url string) { greet(env.stdout, url, a) },
 				Logger:        newLogger(env.stderr, cfg),
 			})

@@ -58,6 +58,8 @@ type Options struct {
 	Random func() float64
 	// PartBytes is the size of the first parts of an upload. Default 8 MiB.
 	PartBytes int64
+	// Version is that of the build, for the metrics. Default "".
+	Version string
 	// Journal stands between the gateway and its journal: what it returns is used in place of
 	// what it is given. Default: nothing does.
 	Journal func(Journal) Journal
@@ -318,6 +320,10 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 	if err != nil {
 		return err
 	}
+	registry.MustRegister(&stateCollector{
+		version: a.opt.Version, regions: a.gateway.Regions, compared: a.gateway.ComparedRegions, regressed: a.gateway.RegressedRegions,
+		counts: a.journal.Counts,
+	})
 	var tokens []string
 	for _, t := range a.cfg.APITokens {
 		tokens = append(tokens, t.Secret)

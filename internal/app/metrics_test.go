@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -17,7 +18,8 @@ var metricNames = []string{
 	"tandem_journal_errors_total", "tandem_lag_seconds", "tandem_pending_bytes", "tandem_pending_keys",
 	"tandem_read_fallbacks_total", "tandem_region_operations_total", "tandem_region_received_bytes_total", "tandem_region_request_seconds_count", "tandem_region_requests_total",
 	"tandem_region_sent_bytes_total",
-	"tandem_settled_keys_total", "tandem_unreplicable_keys", "tandem_writes_total", "go_goroutines", "process_open_fds",
+	"tandem_build_info", "tandem_in_doubt_writes", "tandem_journal_bytes", "tandem_open_conflicts", "tandem_open_ledger_entries", "tandem_region_compared",
+	"tandem_region_regressed", "tandem_settled_keys_total", "tandem_unreplicable_keys", "tandem_writes_total", "go_goroutines", "process_open_fds",
 }
 
 // labelNames are all that a series may be told apart by.
@@ -101,4 +103,42 @@ func TestMetricsAreThereAndSayNothingOfKeys(t *testing.T) {
 	if lag := values[`tandem_lag_seconds{region="secondary"}`]; lag == "" || lag == "0" {
 		t.Errorf("lag of the region that waits: got %q", lag)
 	}
+}
+
+// wantSeries waits for values of the metrics.
+func (g *rig) wantSeries(want map[string]string) {
+	g.t.Helper()
+	g.eventually(func() error {
+		values := g.scrape()
+		for s, v := range want {
+			if values[s] != v {
+				return fmt.Errorf("%s is %q, want %s", s, values[s], v)
+			}
+		}
+		return nil
+	})
+}
+
+// What an operator has to look after is in the metrics: a lag of 0 is no comfort where a bucket was never compared.
+func TestMetricsTellWhatAnOperatorLooksAfter(t *testing.T) {
+	t.Parallel()
+	uncompared := newPair(t, options{unknown: true, prepare: func(a, _ *regiontest.Server) { a.Put(bucketA, "past", []byte("from before")) }})
+	uncompared.wantSeries(map[string]string{
+		`tandem_region_compared{region="primary"}`: "0", `tandem_region_compared{region="secondary"}`: "0", `tandem_lag_seconds{region="secondary"}`: "0",
+	})
+
+	g := newPair(t, options{})
+	g.put("k", "old")
+	g.awaitConverged()
+	g.awaitMarked()
+	g.wantSeries(map[string]string{
+		`tandem_region_compared{region="primary"}`: "1", `tandem_region_compared{region="secondary"}`: "1", `tandem_region_regressed{region="primary"}`: "0",
+		`tandem_open_ledger_entries{}`: "0", `tandem_open_conflicts{}`: "0", `tandem_in_doubt_writes{}`: "0",
+	})
+	g.atRisk("k", "only in A")
+	g.mustPromote("secondary")
+	g.wantSeries(map[string]string{`tandem_open_ledger_entries{}`: "1", `tandem_epoch{}`: "2"})
+	g.put("k", "of both sides")
+	g.up("primary")
+	g.wantSeries(map[string]string{`tandem_open_ledger_entries{}`: "0", `tandem_open_conflicts{}`: "1"})
 }
