@@ -92,8 +92,8 @@ func (s *stateAnswer) print(w io.Writer) error {
 			fmt.Fprintf(w, "%s came back older than it was: each of its copies is verified before it is relied on\n", r.Name)
 		}
 		if r.NeverCompared != nil && *r.NeverCompared > 0 {
-			fmt.Fprintf(w, "%s holds %s that were never compared: they are not replicated, and how far it is behind is not known\n",
-				r.Name, count(*r.NeverCompared, "key", "keys"))
+			fmt.Fprintf(w, "%s holds %s never compared and not replicated; how far it is behind is not known\n",
+				r.Name, count(*r.NeverCompared, "key that was", "keys that were"))
 		}
 		if r.Pending.Unreplicable > 0 {
 			fmt.Fprintf(w, "%s cannot hold %s, so no copy of them is made there\n", r.Name, count(r.Pending.Unreplicable, "key", "keys"))
