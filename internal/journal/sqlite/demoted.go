@@ -162,7 +162,7 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 	// Of one epoch only its active has writes of clients: a version of that epoch which another region has is that of an
 	// upload there, which came after. (Writes overlap in A; an upload to B is the key's version; B is promoted: what A
 	// holds of the writes that overlapped would win over it.)
-	isBefore := !u.isOnly && o.LastRegion != seen.Region && v.Epoch == o.Version.Epoch
+	isBefore := !u.isOnly && o.LastRegion != seen.Region && v.Epoch == o.Version.Epoch && !mutant.On(mutant.FindInNewEpoch)
 	if (u.hasLost || isBefore) && o.Version.Compare(v) < 0 {
 		v.Epoch = o.Version.Epoch - 1 // it has lost against what was acknowledged since
 	}
