@@ -24,7 +24,7 @@ var mutations = []mutation{
 	{name: mutant.AbsenceInDoubt, promises: []string{convergence, freshness, listings, quiescence}, within: 25, history: "within_the_window_nothing_is_shown_not_to_be"},
 	{name: mutant.PutsAbsenceDeletes, promises: []string{durability, freshness, listings}, within: 160, history: "a_404_for_a_put_makes_no_tombstone"},
 	{name: mutant.TombstoneAdopted, promises: []string{deletion, freshness, listings}, within: 200, history: "what_a_late_repair_brings_is_no_write"},
-	{name: mutant.SettledUnderWay, promises: []string{convergence, durability, freshness, listings}, within: 300},
+	{name: mutant.SettledUnderWay, history: "a_settlers_old_look_decides_nothing"},
 	{name: mutant.DoubtForgottenAtStart, promises: []string{convergence, quiescence}, within: 100, history: "what_is_acknowledged_is_on_disk"},
 	{name: mutant.FindInNewEpoch, promises: []string{deletion, durability, freshness, listings}, within: 50, history: "a_find_keeps_its_epoch"},
 	{name: mutant.BucketsAbsence, promises: []string{listings, freshness, convergence, failback, durability}, within: 60, history: "only_a_404_of_a_healthy_region_is_an_absence"},

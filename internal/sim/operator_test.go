@@ -34,7 +34,7 @@ func (o *operator) run(stop <-chan struct{}) {
 
 func (o *operator) step(s *site) {
 	w := o.w
-	switch o.random.IntN(22) {
+	switch o.random.IntN(23) {
 	case 0, 1:
 		w.count(regionDown)
 		w.note("%s is down", s.name)
@@ -84,10 +84,10 @@ func (o *operator) step(s *site) {
 	case 18:
 		o.resolve()
 	case 19:
-		o.saved[s] = &saved{objects: s.server.Save(), mark: s.mark()}
-	case 20:
+		o.save(s)
+	case 20, 21:
 		o.damage(s)
-	case 21:
+	case 22:
 		o.fillDisk()
 	}
 }
@@ -142,16 +142,25 @@ func (s *site) mark() string {
 	return strings.Trim(o.ETag, `"`)
 }
 
+// save keeps what a region holds now.
+func (o *operator) save(s *site) {
+	o.saved[s] = &saved{objects: s.server.Save(), mark: s.mark()}
+}
+
 // damage takes a region back to what it held some time ago, or to nothing: once in a history, for of
 // what two regions have lost nobody knows anything. What was lost since the last mark that was recorded is
 // noticed when it is read alone, which is no silence but a limit; so the record has to be of another mark.
 func (o *operator) damage(s *site) {
 	w := o.w
-	if w.seed%3 != 0 || w.damaged.Load() {
+	if w.seed%2 != 0 || w.damaged.Load() {
 		return
 	}
 	old, kind := o.saved[s], regionRegressed
-	if old == nil || o.random.IntN(3) == 0 {
+	if old == nil {
+		o.save(s)
+		return
+	}
+	if o.random.IntN(3) == 0 {
 		old, kind = &saved{}, regionEmptied
 	}
 	if recorded, err := w.current().inner.Mark(context.Background(), s.name); err != nil || recorded.ETag == old.mark {

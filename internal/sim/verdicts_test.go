@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ func (o *operator) refusing(s *site, d time.Duration) {
 	}
 	before, told := o.health(s), o.refused()
 	time.Sleep(d - first)
-	if before != "up" || told == 0 || o.refused() == told {
+	if slices.Contains([]string{"", "unknown", "down"}, before) || told == 0 || o.refused() == told {
 		return
 	}
 	o.w.count(refusals)
