@@ -27,6 +27,9 @@ import (
 //     write without an answer may be found at any time, and an acknowledged one must be. (Two
 //     writes overlap in A; B is promoted; a worker takes up the copy to A, and finds that A alone has it;
 //     then the key is deleted in B: what A holds would be taken for the worker's, and deleted unkept.)
+//   - Where the key's version is one of those that overlapped, and the region holds just that, it stands, and is no
+//     find. (A delete is acknowledged in A; B is promoted, and then C, and each brought to it by a repair that
+//     overlaps with an earlier one: B, read again, would have lost the delete that it has.)
 //   - Only a delete's intent makes a tombstone.
 //   - An upload by a presigned URL may land whenever the URL is open, as in Decide.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
@@ -59,9 +62,8 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 		regressed = regressed && (o.Version.IsZero() || mutant.On(mutant.UploadInRegressed))
 		return decideUploaded(seen, d, regressed || isKnown && !d.changesType(o, seen))
 	}
-	isRow := o.Unsettled && o.LastRegion == seen.Region && !o.Version.IsZero()
 	switch {
-	case isRow && seen.Found != o.Deleted && etag == o.ETag:
+	case d.isRow && seen.Found != o.Deleted && etag == o.ETag:
 		return Stand
 	case regressed && d.isUnsettled, d.isUnsettled && seen.Found && isOurs:
 		return Lost
@@ -91,6 +93,8 @@ type doubts struct {
 	clients []Intent
 	// isUnsettled: writes overlapped there, and which of them it holds is not known.
 	isUnsettled, deleteSeen, isUnderWay, windowOpen bool
+	// isRow: one of them is the key's version.
+	isRow bool
 	// signed: an upload by a presigned URL may have landed; isURLOpen: one may yet.
 	signed, isURLOpen bool
 }
@@ -107,6 +111,7 @@ func (d doubts) brings(etag string) bool {
 
 func doubtsIn(o *Object, seen Observation) doubts {
 	d := doubts{isUnsettled: o.Unsettled && o.LastRegion == seen.Region}
+	d.isRow = d.isUnsettled && !o.Version.IsZero()
 	d.deleteSeen = d.isUnsettled && o.DeleteSeen
 	for _, i := range o.Intents {
 		if i.Region == seen.Region && i.Operation == PresignedPut {
@@ -120,6 +125,7 @@ func doubtsIn(o *Object, seen Observation) doubts {
 		d.windowOpen = d.windowOpen || seen.ReadAt.Before(i.DoubtUntil)
 		d.deleteSeen = d.deleteSeen || i.Operation == Delete
 		d.isUnsettled = d.isUnsettled || i.IsStandIn()
+		d.isRow = d.isRow || i.IsStandIn() && i.Restores == o.Version
 	}
 	return d
 }

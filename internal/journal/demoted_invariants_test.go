@@ -48,7 +48,10 @@ func everySuspicion(yield func(suspicion) bool) {
 			moved.ETag = "newer"
 			stand := moved
 			stand.Intents = append(slices.Clone(s.object.Intents), standIn(journal.Adopt))
-			objects = append(objects, moved, stand)
+			brought, itself := moved, standIn(journal.Adopt)
+			itself.Restores = brought.Version
+			brought.Intents = append(slices.Clone(s.object.Intents), itself)
+			objects = append(objects, moved, stand, brought)
 		}
 		for _, s.object = range objects {
 			for _, ours := range [][]string{nil, {"old"}, {"", "newer"}} {
@@ -93,7 +96,8 @@ func demotedInvariants() map[string]func(s suspicion, d journal.Decision) bool {
 			return s.regressed && (d == journal.Adopted || d == journal.Deleted)
 		},
 		"the row stands though the region holds something else, or is not its own": func(s suspicion, d journal.Decision) bool {
-			isAsTheRow := s.object.LastRegion == here && s.seen.Found != s.object.Deleted && s.etag() == s.object.ETag
+			isItsOwn := s.object.LastRegion == here || s.own(func(i journal.Intent) bool { return i.IsStandIn() && i.Restores == s.object.Version })
+			isAsTheRow := isItsOwn && s.seen.Found != s.object.Deleted && s.etag() == s.object.ETag
 			return d == journal.Stand && !isAsTheRow
 		},
 		"acknowledged writes that overlapped are not applied": func(s suspicion, d journal.Decision) bool {

@@ -137,6 +137,7 @@ var namedHistories = map[string][]string{
 	"failing over: how an entry ends": {
 		"a_find_supersedes_what_it_overwrote_in_its_own_region",
 		"a_delete_that_a_later_write_never_saw_is_a_conflict",
+		"a_delete_that_two_regions_repaired_is_not_lost",
 		"what_nobody_holds_any_more_is_lost_on_the_record",
 		"what_a_copy_was_put_in_place_of_is_lost_on_the_record",
 	},

@@ -111,6 +111,8 @@ func (t *tx) closeNotFound(o *journal.Object, seen journal.Observation, d journa
 	for _, w := range overlapsIn(o, seen) {
 		var err error
 		switch {
+		case w.version == o.Version:
+			// Whoever has it, or brings it, or finds that nobody has it, closes its entries.
 		case holdsLater(o, seen, d, w.version):
 			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, w.version)
 		case w.isDelete && o.Version.Compare(w.version) > 0:

@@ -230,6 +230,7 @@ func (t *tx) closeStandIns(o *journal.Object, seen journal.Observation, d journa
 	for _, w := range overlapsIn(o, seen) {
 		var err error
 		switch isFind := d == journal.Adopted || d == journal.Deleted; {
+		case w.version == o.Version && !isFind: // as in closeNotFound
 		case isWhole, holdsLater(o, seen, d, w.version):
 			err = t.closeVersion(journal.Superseded, reasonOverwritten, o.Bucket, o.Key, w.version)
 		case isFind:
