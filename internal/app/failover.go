@@ -152,7 +152,7 @@ func (a *App) repairJournal(ctx context.Context, why error) error {
 	if !slices.ContainsFunc(a.regions, func(r *region.Region) bool { return r.Name() == active }) {
 		active = a.gateway.State().Active
 	}
-	state, err := a.journal.Rebase(ctx, a.cfg.Bucket, newest.Epoch, newest.Sequence, active)
+	state, err := a.journal.Rebase(ctx, []string{a.cfg.Bucket}, newest.Epoch, newest.Sequence, active)
 	if err != nil {
 		return fmt.Errorf("repair the journal: %w", err)
 	}

@@ -48,10 +48,10 @@ type Conflicts interface {
 // Marks keeps what was last written into the mark of each region, and which regions
 // came back older.
 type Marks interface {
-	// Mark is what was last recorded of the region's mark; zero where nothing was.
-	Mark(ctx context.Context, region string) (Mark, error)
-	// SetMark records what the region's mark says from now on.
-	SetMark(ctx context.Context, region string, m Mark) error
+	// Mark is what was last recorded of the mark in the region's bucket; zero where nothing was.
+	Mark(ctx context.Context, bucket, region string) (Mark, error)
+	// SetMark records what that says from now on.
+	SetMark(ctx context.Context, bucket, region string, m Mark) error
 	// Position is the last sequence drawn.
 	Position(ctx context.Context) (int64, error)
 	// Regress records that the region holds something older than it should: none of its
@@ -63,9 +63,9 @@ type Marks interface {
 	Verified(ctx context.Context, bucket, region string) (regressed bool, err error)
 	// Rebase moves a journal that was restored from a backup past what it has lost: the next
 	// version is later than the epoch and the sequence, which are those of the newest mark, active
-	// is the active of a new epoch after it, no region is compared, and every key is unsettled in
-	// the active, so that what this holds is the truth. On the record.
-	Rebase(ctx context.Context, bucket string, epoch, sequence int64, active string) (State, error)
+	// is the active of a new epoch after it, no region of the buckets is compared, and every key of theirs is
+	// unsettled in the active, so that what this holds is the truth. On the record.
+	Rebase(ctx context.Context, buckets []string, epoch, sequence int64, active string) (State, error)
 	// Regressed lists the regions that are regressed, each with why.
 	Regressed(ctx context.Context, bucket string) (map[string]string, error)
 	// Detach takes a region that is not the active out, for good: nothing is copied there

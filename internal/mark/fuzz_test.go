@@ -32,10 +32,10 @@ func (*marksInMemory) State(context.Context) (journal.State, error) {
 	return journal.State{JournalID: ourJournal, Epoch: ourEpoch, Active: "a"}, nil
 }
 func (*marksInMemory) Position(context.Context) (int64, error) { return ourSequence, nil }
-func (j *marksInMemory) Mark(context.Context, string) (journal.Mark, error) {
+func (j *marksInMemory) Mark(context.Context, string, string) (journal.Mark, error) {
 	return j.recorded, nil
 }
-func (j *marksInMemory) SetMark(_ context.Context, _ string, m journal.Mark) error {
+func (j *marksInMemory) SetMark(_ context.Context, _, _ string, m journal.Mark) error {
 	j.recorded = m
 	return nil
 }

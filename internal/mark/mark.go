@@ -36,14 +36,16 @@ const lastYear = 9998
 var (
 	// ErrNewer: the region knows of more than the journal: that was restored from a backup.
 	ErrNewer = errors.New("the region's mark is newer than the journal")
-	// ErrForeign: another journal's gateway uses, or used, the bucket.
-	ErrForeign = errors.New("the region's mark is another journal's")
+	// ErrForeign: another journal's gateway uses, or used, the region's bucket, or this one does for another of its own.
+	ErrForeign = errors.New("the region's mark is another journal's, or another bucket's")
 )
 
 // Content is what a mark says, as JSON.
 type Content struct {
 	Journal string `json:"journal"`
 	Region  string `json:"region"`
+	// Bucket is the name that clients see; "" in a mark of before there were several.
+	Bucket string `json:"bucket,omitempty"`
 	// Active of the epoch, when it was written.
 	Active   string `json:"active"`
 	Epoch    int64  `json:"epoch"`
@@ -59,8 +61,8 @@ type Content struct {
 type Journal interface {
 	State(ctx context.Context) (journal.State, error)
 	Position(ctx context.Context) (int64, error)
-	Mark(ctx context.Context, region string) (journal.Mark, error)
-	SetMark(ctx context.Context, region string, m journal.Mark) error
+	Mark(ctx context.Context, bucket, region string) (journal.Mark, error)
+	SetMark(ctx context.Context, bucket, region string, m journal.Mark) error
 	Regress(ctx context.Context, bucket, region, why string) error
 	Regressed(ctx context.Context, bucket string) (map[string]string, error)
 	Verified(ctx context.Context, bucket, region string) (bool, error)
@@ -221,7 +223,7 @@ func (r *keptRegion) seen(etag string) {
 // the ETag of the object that is there, "" for none, and when the newer of the two was written,
 // as far as that is known.
 func (k *Keeper) checkLocked(ctx context.Context, r *keptRegion) (etag string, writtenAt time.Time, err error) {
-	recorded, err := k.Journal.Mark(ctx, r.Name())
+	recorded, err := k.Journal.Mark(ctx, k.Bucket, r.Name())
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -242,8 +244,9 @@ func (k *Keeper) checkLocked(ctx context.Context, r *keptRegion) (etag string, w
 		return etag, time.Time{}, nil // it was never marked
 	case content == nil:
 		return etag, recorded.WrittenAt, k.regress(ctx, r.Name(), "its mark is missing, or cannot be read")
-	case content.Journal != state.JournalID || content.Region != r.Name():
-		return "", time.Time{}, fmt.Errorf("region %s: %w (journal %s, region %s)", r.Name(), ErrForeign, content.Journal, content.Region)
+	case content.Journal != state.JournalID || content.Region != r.Name() || content.Bucket != "" && content.Bucket != k.Bucket:
+		return "", time.Time{}, fmt.Errorf("region %s, bucket %s: %w (journal %s, region %s, bucket %s)",
+			r.Name(), r.Bucket(), ErrForeign, content.Journal, content.Region, content.Bucket)
 	case content.Epoch > state.Epoch || content.Sequence > position:
 		return "", time.Time{}, fmt.Errorf("region %s: %w (epoch %d, sequence %d; the journal has epoch %d, sequence %d)",
 			r.Name(), ErrNewer, content.Epoch, content.Sequence, state.Epoch, position)
@@ -254,7 +257,7 @@ func (k *Keeper) checkLocked(ctx context.Context, r *keptRegion) (etag string, w
 			recorded.WrittenAt.Format(time.RFC3339), recorded.Epoch, recorded.Sequence))
 	}
 	if etag != recorded.ETag {
-		err = k.Journal.SetMark(ctx, r.Name(), content.mark(etag)) // one whose answer was lost
+		err = k.Journal.SetMark(ctx, k.Bucket, r.Name(), content.mark(etag)) // one whose answer was lost
 	}
 	if err == nil {
 		r.seen(etag)
@@ -310,7 +313,7 @@ func (k *Keeper) regress(ctx context.Context, name, why string) error {
 		return fmt.Errorf("record that region %s is regressed: %w", name, err)
 	}
 	// It is verified copy by copy, and found older only by a mark that is written from here on.
-	if err := k.Journal.SetMark(ctx, name, journal.Mark{}); err != nil {
+	if err := k.Journal.SetMark(ctx, k.Bucket, name, journal.Mark{}); err != nil {
 		return fmt.Errorf("record that region %s is regressed: %w", name, err)
 	}
 	if _, isKnown := regressed[name]; !isKnown {
@@ -448,7 +451,7 @@ func (k *Keeper) put(ctx context.Context, r *keptRegion, content *Content, h htt
 		}
 		return fmt.Errorf("write the mark: %w", err)
 	}
-	if err := k.Journal.SetMark(context.WithoutCancel(ctx), r.Name(), content.mark(etag)); err != nil {
+	if err := k.Journal.SetMark(context.WithoutCancel(ctx), k.Bucket, r.Name(), content.mark(etag)); err != nil {
 		return fmt.Errorf("record the mark: %w", err)
 	}
 	r.seen(etag)
@@ -467,7 +470,7 @@ func (k *Keeper) content(ctx context.Context, name string, before time.Time) (*C
 		now = before.Add(time.Microsecond).UTC()
 	}
 	return &Content{
-		Journal: state.JournalID, Region: name, Active: state.Active, Epoch: state.Epoch, Sequence: position,
+		Journal: state.JournalID, Region: name, Bucket: k.Bucket, Active: state.Active, Epoch: state.Epoch, Sequence: position,
 		WrittenAt: now, Checkpoint: k.Checkpoint(),
 	}, nil
 }

@@ -23,7 +23,7 @@ func TestMarkSaysWhoseTheRegionIsAndHowFarTheJournal(t *testing.T) {
 		g.ok(err)
 		for name, s := range map[string]*regiontest.Server{"a": g.a, "b": g.b} {
 			want := mark.Content{
-				Journal: state.JournalID, Region: name, Active: "a", Epoch: 1, Sequence: v.Sequence, WrittenAt: time.Now().UTC(), Checkpoint: "signed",
+				Journal: state.JournalID, Region: name, Bucket: bucket, Active: "a", Epoch: 1, Sequence: v.Sequence, WrittenAt: time.Now().UTC(), Checkpoint: "signed",
 			}
 			if diff := cmp.Diff(want, g.mark(s)); diff != "" {
 				t.Errorf("the mark of %s (-want +got):\n%s", name, diff)
@@ -309,6 +309,7 @@ func TestNothingIsWrittenWhereAMarkIsForeignOrNewer(t *testing.T) {
 		want     error
 	}{
 		"another journal's":                  {func(c *mark.Content) { c.Journal = "other" }, true, mark.ErrForeign},
+		"another bucket's":                   {func(c *mark.Content) { c.Bucket = "other" }, true, mark.ErrForeign},
 		"another journal's, before ours":     {func(c *mark.Content) { c.Journal = "other" }, false, mark.ErrForeign},
 		"another journal's, older than ours": {func(c *mark.Content) { c.Journal, c.Sequence = "other", 0 }, true, mark.ErrForeign},
 		"another region's":                   {func(c *mark.Content) { c.Region = "a" }, true, mark.ErrForeign},
@@ -322,7 +323,7 @@ func TestNothingIsWrittenWhereAMarkIsForeignOrNewer(t *testing.T) {
 				g.write("b")
 				c := g.mark(g.b)
 				if !tt.isMarked {
-					g.ok(g.journal.SetMark(t.Context(), "b", journal.Mark{}))
+					g.ok(g.journal.SetMark(t.Context(), bucket, "b", journal.Mark{}))
 				}
 				tt.edit(&c)
 				g.restore(g.b, c)

@@ -51,7 +51,7 @@ type faultyJournal struct {
 
 var errDisk = errors.New("the disk fails")
 
-func (j *faultyJournal) SetMark(ctx context.Context, region string, m journal.Mark) error {
+func (j *faultyJournal) SetMark(ctx context.Context, bucket, region string, m journal.Mark) error {
 	j.mu.Lock()
 	err := j.setMark
 	j.setMark = nil
@@ -59,7 +59,7 @@ func (j *faultyJournal) SetMark(ctx context.Context, region string, m journal.Ma
 	if err != nil {
 		return err
 	}
-	return j.Journal.SetMark(ctx, region, m)
+	return j.Journal.SetMark(ctx, bucket, region, m)
 }
 
 func (j *faultyJournal) Regressed(ctx context.Context, bucket string) (map[string]string, error) {
@@ -241,7 +241,7 @@ func (g *rig) restore(s *regiontest.Server, c mark.Content) {
 // wantRecorded checks that the journal knows the region's mark for its own.
 func (g *rig) wantRecorded(name string, s *regiontest.Server) {
 	g.t.Helper()
-	got, err := g.journal.Mark(g.t.Context(), name)
+	got, err := g.journal.Mark(g.t.Context(), bucket, name)
 	g.ok(err)
 	c := g.mark(s)
 	o, _ := s.Object(bucket, mark.Key)

@@ -187,8 +187,8 @@ func (b *books) Regress(ctx context.Context, bucket, region, why string) error {
 	return b.call("Regress", region, true, func() error { return b.Journal.Regress(ctx, bucket, region, why) })
 }
 
-func (b *books) SetMark(ctx context.Context, region string, m journal.Mark) error {
-	return b.call("SetMark", region, true, func() error { return b.Journal.SetMark(ctx, region, m) })
+func (b *books) SetMark(ctx context.Context, bucket, region string, m journal.Mark) error {
+	return b.call("SetMark", region, true, func() error { return b.Journal.SetMark(ctx, bucket, region, m) })
 }
 
 // Promote is where the ledger is judged: what the regions hold at that moment is what it has to say.

@@ -163,7 +163,7 @@ func (o *operator) damage(s *site) {
 	if o.random.IntN(3) == 0 {
 		old, kind = &saved{}, regionEmptied
 	}
-	if recorded, err := w.current().inner.Mark(context.Background(), s.name); err != nil || recorded.ETag == old.mark {
+	if recorded, err := w.current().inner.Mark(context.Background(), w.bucket, s.name); err != nil || recorded.ETag == old.mark {
 		return
 	}
 	w.note("%s: %s", s.name, kind)

@@ -18,23 +18,27 @@ func markTests() []test {
 }
 
 func marksAreKept(s *store) {
-	is := func(region string, want journal.Mark) {
+	ctx := s.t.Context()
+	is := func(bucket, region string, want journal.Mark) {
 		s.t.Helper()
-		got, err := s.Mark(s.t.Context(), region)
+		got, err := s.Mark(ctx, bucket, region)
 		s.ok(err)
-		s.same("the mark of "+region, got, want)
+		s.same("the mark of "+bucket+" in "+region, got, want)
 	}
 	first := journal.Mark{Epoch: 1, Sequence: 7, ETag: "a", WrittenAt: s.now}
 	second := journal.Mark{Epoch: 2, Sequence: 9, ETag: "b"}
-	is(active, journal.Mark{})
-	s.ok(s.SetMark(s.t.Context(), active, first))
-	is(active, first)
-	is(replica, journal.Mark{})
-	s.ok(s.SetMark(s.t.Context(), replica, first))
-	s.ok(s.SetMark(s.t.Context(), active, second))
+	is(bucket, active, journal.Mark{})
+	s.ok(s.SetMark(ctx, bucket, active, first))
+	is(bucket, active, first)
+	is(bucket, replica, journal.Mark{})
+	is("other", active, journal.Mark{})
+	s.ok(s.SetMark(ctx, bucket, replica, first))
+	s.ok(s.SetMark(ctx, bucket, active, second))
+	s.ok(s.SetMark(ctx, "other", active, first))
 	s = s.crashed()
-	is(active, second)
-	is(replica, first)
+	is(bucket, active, second)
+	is(bucket, replica, first)
+	is("other", active, first)
 }
 
 func position(s *store) {

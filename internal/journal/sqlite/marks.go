@@ -13,8 +13,8 @@ import (
 	"github.com/gnew/tandem/internal/mutant"
 )
 
-// Mark is what was last recorded of a region's mark.
-func (j *Journal) Mark(ctx context.Context, region string) (journal.Mark, error) {
+// Mark is what was last recorded of the mark in a region's bucket.
+func (j *Journal) Mark(ctx context.Context, bucket, region string) (journal.Mark, error) {
 	var m journal.Mark
 	err := j.read(ctx, func(q querier) error {
 		found, err := collect(ctx, q, func(rows *sql.Rows) (m journal.Mark, err error) {
@@ -22,7 +22,7 @@ func (j *Journal) Mark(ctx context.Context, region string) (journal.Mark, error)
 			err = rows.Scan(&m.Epoch, &m.Sequence, &m.ETag, &written)
 			m.WrittenAt = fromMicros(written)
 			return m, err
-		}, `SELECT epoch, sequence, etag, written_at FROM marks WHERE region = ?`, region)
+		}, `SELECT epoch, sequence, etag, written_at FROM marks WHERE bucket = ? AND region = ?`, bucket, region)
 		if err == nil && len(found) > 0 {
 			m = found[0]
 		}
@@ -31,13 +31,13 @@ func (j *Journal) Mark(ctx context.Context, region string) (journal.Mark, error)
 	return m, err
 }
 
-// SetMark records what a region's mark says.
-func (j *Journal) SetMark(ctx context.Context, region string, m journal.Mark) error {
+// SetMark records what that says.
+func (j *Journal) SetMark(ctx context.Context, bucket, region string, m journal.Mark) error {
 	return j.writer.do(ctx, func(t *tx) error {
 		return t.exec(`
-			INSERT INTO marks (region, epoch, sequence, etag, written_at) VALUES (?1, ?2, ?3, ?4, ?5)
-			ON CONFLICT (region) DO UPDATE SET epoch = ?2, sequence = ?3, etag = ?4, written_at = ?5`,
-			region, m.Epoch, m.Sequence, m.ETag, micros(m.WrittenAt))
+			INSERT INTO marks (bucket, region, epoch, sequence, etag, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (bucket, region) DO UPDATE SET epoch = ?3, sequence = ?4, etag = ?5, written_at = ?6`,
+			bucket, region, m.Epoch, m.Sequence, m.ETag, micros(m.WrittenAt))
 	})
 }
 

@@ -99,3 +99,32 @@ func TestTheSecondSchemaCanBeUndone(t *testing.T) {
 		t.Errorf("got %+v, %v, want it as it was", o, err)
 	}
 }
+
+func TestAMarkStaysThatOfItsBucket(t *testing.T) {
+	path := firstSchema(t)
+	if err := sqlite.Migrate(t.Context(), path, 4); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO marks VALUES ('alpha', 1, 4, 'etag', 9)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []int64{5, 4, 5} {
+		if err := sqlite.Migrate(t.Context(), path, version); err != nil {
+			t.Fatalf("to schema %d: %v", version, err)
+		}
+	}
+	j := newJournal(t, sqlite.Config{Path: path})
+	if m, err := j.Mark(t.Context(), "bucket", "alpha"); err != nil || m.ETag != "etag" || m.Epoch != 1 || m.Sequence != 4 {
+		t.Errorf("got %+v, %v, want the mark that was there", m, err)
+	}
+	if m, err := j.Mark(t.Context(), "other", "alpha"); err != nil || m != (journal.Mark{}) {
+		t.Errorf("got %+v, %v for a bucket that was never marked", m, err)
+	}
+}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -9,38 +10,45 @@ import (
 )
 
 // Rebase moves a journal that was restored from a backup past what it has lost.
-func (j *Journal) Rebase(ctx context.Context, bucket string, epoch, sequence int64, active string) (journal.State, error) {
+func (j *Journal) Rebase(ctx context.Context, buckets []string, epoch, sequence int64, active string) (journal.State, error) {
 	var s journal.State
 	err := j.writer.do(ctx, func(t *tx) error {
-		now := micros(time.Now())
+		now := time.Now()
 		t.sequence = max(t.sequence, sequence)
-		t.state.Epoch, t.state.Active, t.state.BeganAt, t.state.Uncompared = max(t.state.Epoch, epoch)+1, active, fromMicros(now), false
+		t.state.Epoch, t.state.Active, t.state.BeganAt, t.state.Uncompared = max(t.state.Epoch, epoch)+1, active, fromMicros(micros(now)), false
 		s = t.state
-		for _, step := range []struct {
-			query string
-			args  []any
-		}{
-			{`INSERT INTO epochs (epoch, active, began_at, forced, actor, reason) VALUES (?, ?, ?, 1, ?, 'the journal was restored from a backup')`,
-				[]any{s.Epoch, active, now, operatorActor}},
-			{`UPDATE objects SET unsettled = 1, delete_seen = 0, last_region = ? WHERE bucket = ?`, []any{active, bucket}},
-			// A worker looks before it copies; what it does not know it does not overwrite.
-			{`UPDATE copies SET state = 'pending', pending_since = ?1, next_try = ?1, attempts = max(attempts, 1),
-				last_error = 'to be verified: the journal was restored from a backup'
-				WHERE bucket = ?2 AND region <> ?3 AND state = 'current'`, []any{now, bucket, active}},
-			{`UPDATE bucket_regions SET compared_at = 0 WHERE bucket = ?`, []any{bucket}},
-			{`DELETE FROM marks`, nil},
-		} {
-			if err := t.exec(step.query, step.args...); err != nil {
-				return err
-			}
+		err := t.exec(`INSERT INTO epochs (epoch, active, began_at, forced, actor, reason) VALUES (?, ?, ?, 1, ?, 'the journal was restored from a backup')`,
+			s.Epoch, active, micros(now), operatorActor)
+		for _, bucket := range buckets {
+			err = cmp.Or(err, t.rebaseBucket(bucket, active, now))
 		}
-		for _, region := range t.regions[bucket] {
-			setFlag(t.compared, bucket, region, false)
-		}
-		return t.record(audit.Entry{
-			Action: audit.Rebase, Actor: operatorActor, Bucket: bucket, Region: active,
-			Detail: detail(map[string]any{"epoch": s.Epoch, "sequence": t.sequence}),
-		})
+		return err
 	})
 	return s, err
+}
+
+func (t *tx) rebaseBucket(bucket, active string, now time.Time) error {
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{`UPDATE objects SET unsettled = 1, delete_seen = 0, last_region = ? WHERE bucket = ?`, []any{active, bucket}},
+		// A worker looks before it copies; what it does not know it does not overwrite.
+		{`UPDATE copies SET state = 'pending', pending_since = ?1, next_try = ?1, attempts = max(attempts, 1),
+			last_error = 'to be verified: the journal was restored from a backup'
+			WHERE bucket = ?2 AND region <> ?3 AND state = 'current'`, []any{micros(now), bucket, active}},
+		{`UPDATE bucket_regions SET compared_at = 0 WHERE bucket = ?`, []any{bucket}},
+		{`DELETE FROM marks WHERE bucket = ?`, []any{bucket}},
+	} {
+		if err := t.exec(step.query, step.args...); err != nil {
+			return err
+		}
+	}
+	for _, region := range t.regions[bucket] {
+		setFlag(t.compared, bucket, region, false)
+	}
+	return t.record(audit.Entry{
+		Action: audit.Rebase, Actor: operatorActor, Bucket: bucket, Region: active,
+		Detail: detail(map[string]any{"epoch": t.state.Epoch, "sequence": t.sequence}),
+	})
 }
