@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,20 +24,15 @@ import (
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/config"
-	"github.com/gnew/tandem/internal/disk"
 	"github.com/gnew/tandem/internal/failover"
-	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/journal/sqlite"
-	"github.com/gnew/tandem/internal/mark"
-	"github.com/gnew/tandem/internal/reconcile"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/region/localregion"
 	"github.com/gnew/tandem/internal/replicate"
 	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/server"
-	"github.com/gnew/tandem/internal/settle"
 	"github.com/gnew/tandem/internal/stats"
 )
 
@@ -80,25 +76,16 @@ type Journal interface {
 
 // App is a gateway that can be run once.
 type App struct {
-	cfg     config.Config
-	opt     Options
-	journal Journal
-	locals  []*localregion.Region
-	regions []*region.Region
-	// watchers are clients of the same regions past their breakers, for those who find out
-	// whether a region is to be trusted again.
-	watchers   []*region.Region
-	gateway    *gateway.Gateway
-	replicator *replicate.Replicator
-	settler    *settle.Settler
-	uploads    *settle.Settler
-	attacher   *reconcile.Attacher
-	health     *health.Monitor
-	marks      *mark.Keeper
-	notary     *audit.Notary
-	failover   *failover.Controller
-	stats      *stats.Recorder
-	api        *restapi.API
+	cfg      config.Config
+	opt      Options
+	journal  Journal
+	locals   []*localregion.Region
+	buckets  *buckets
+	health   *health.Monitor
+	notary   *audit.Notary
+	failover *failover.Controller
+	stats    *stats.Recorder
+	api      *restapi.API
 	// notReady is why /readyz says no, nil where it says yes.
 	notReady atomic.Pointer[error]
 	// certificate is the listener's, nil where it speaks plain HTTP.
@@ -148,11 +135,14 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.buildCore(state, spoolDir, registry, counters); err != nil {
-		return nil, err
-	}
-	if err := a.attacher.Attach(ctx); err != nil {
-		return nil, err
+	shared := newParts(cfg, registry, counters)
+	for _, b := range a.buckets.list {
+		if err := a.buildBucket(b, shared, state, spoolDir); err != nil {
+			return nil, err
+		}
+		if err := b.attacher.Attach(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.buildFailover(ctx, registry, state); err != nil {
 		return nil, err
@@ -162,26 +152,35 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 
 // leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
 func (a *App) leaveOutDetached(ctx context.Context) error {
-	detached, err := a.journal.Detached(ctx, a.cfg.Bucket)
-	if err != nil {
-		return err
-	}
-	a.cfg.Regions = slices.DeleteFunc(slices.Clone(a.cfg.Regions), func(c config.Region) bool {
-		if !slices.Contains(detached, c.Name) {
-			return false
+	a.buckets = &buckets{}
+	inUse := make(map[string]bool)
+	for _, c := range a.cfg.Buckets {
+		detached, err := a.journal.Detached(ctx, c.Name)
+		if err != nil {
+			return err
 		}
-		a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take it out of the configuration", "region", c.Name)
-		return true
-	})
+		b := &bucket{Bucket: c}
+		b.Regions = slices.DeleteFunc(slices.Clone(c.Regions), func(r config.BucketRegion) bool {
+			if !slices.Contains(detached, r.Region) {
+				inUse[r.Region] = true
+				return false
+			}
+			a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take it out of the configuration", "region", r.Region, "bucket", c.Name)
+			return true
+		})
+		a.buckets.list = append(a.buckets.list, b)
+	}
+	a.cfg.Regions = slices.DeleteFunc(slices.Clone(a.cfg.Regions), func(c config.Region) bool { return !inUse[c.Name] })
 	return nil
 }
 
-// buildRegions makes the clients of each region, and the process behind it where the
+// buildRegions makes the clients of each bucket of each region, and the process behind it where the
 // region is embedded.
 func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 	for _, c := range a.cfg.Regions {
+		a.buckets.order = append(a.buckets.order, c.Name)
 		rc := region.Config{
-			Name: c.Name, Endpoint: c.Endpoint, PublicEndpoint: c.PublicEndpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+			Name: c.Name, Endpoint: c.Endpoint, PublicEndpoint: c.PublicEndpoint, S3Region: c.S3Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 			ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
 		}
 		if a.opt.Transport != nil {
@@ -202,19 +201,34 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 			rc.Endpoint, rc.S3Region, rc.CheckKey = local.Endpoint(), local.S3Region(), local.CheckKey
 			rc.AccessKey, rc.SecretKey = local.Credentials()
 		}
-		watcher, err := region.New(ctx, rc)
-		if err != nil {
-			return err
+		for _, b := range a.buckets.list {
+			if err := a.buildClients(ctx, b, rc); err != nil {
+				return err
+			}
 		}
-		rc.SameAs = watcher
-		rc.Admit = func() error { return a.health.Admit(c.Name) }
-		rc.Observed = func(err error) { a.health.Report(c.Name, err) }
-		r, err := region.New(ctx, rc)
-		if err != nil {
-			return err
-		}
-		a.watchers, a.regions = append(a.watchers, watcher), append(a.regions, r)
 	}
+	return nil
+}
+
+// buildClients makes the clients of a bucket in a region, where it has that.
+func (a *App) buildClients(ctx context.Context, b *bucket, rc region.Config) error {
+	i := slices.IndexFunc(b.Regions, func(r config.BucketRegion) bool { return r.Region == rc.Name })
+	if i < 0 {
+		return nil
+	}
+	rc.Bucket = b.Regions[i].Bucket
+	watcher, err := region.New(ctx, rc)
+	if err != nil {
+		return err
+	}
+	rc.SameAs = watcher
+	rc.Admit = func() error { return a.health.Admit(rc.Name) }
+	rc.Observed = func(err error) { a.health.Report(rc.Name, err) }
+	r, err := region.New(ctx, rc)
+	if err != nil {
+		return err
+	}
+	b.watchers, b.regions = append(b.watchers, watcher), append(b.regions, r)
 	return nil
 }
 
@@ -227,64 +241,17 @@ func (a *App) epoch(ctx context.Context) (journal.State, error) {
 	if state.Epoch == 0 {
 		return a.journal.BeginEpoch(ctx, 0, a.cfg.ActiveRegion)
 	}
-	if !slices.ContainsFunc(a.regions, func(r *region.Region) bool { return r.Name() == state.Active }) {
+	if !slices.Contains(a.buckets.order, state.Active) {
 		return state, fmt.Errorf("the journal says that region %q is active, and it is not configured: configure it, or use another DATABASE_URL", state.Active)
+	}
+	if i := slices.IndexFunc(a.buckets.list, func(b *bucket) bool { return !b.has(state.Active) }); i >= 0 {
+		return state, fmt.Errorf("the journal says that region %q is active, and it has no bucket for %s, which the active needs: configure one, "+
+			"or promote a region that has every bucket before %s is added", state.Active, a.buckets.list[i].Name, a.buckets.list[i].Name)
 	}
 	if state.Active != a.cfg.ActiveRegion {
 		a.opt.Logger.WarnContext(ctx, "the journal's active region is used, not ACTIVE_REGION: it was promoted", "active", state.Active, "configured", a.cfg.ActiveRegion)
 	}
 	return state, nil
-}
-
-func (a *App) buildCore(state journal.State, spoolDir string, registry, counters *prometheus.Registry) (err error) {
-	// The journal may be on another file system than the rest of the data.
-	guard := disk.NewGuard(a.cfg.MinFreeBytes, a.cfg.DataDir, filepath.Dir(a.cfg.DatabasePath))
-	a.gateway, err = gateway.New(gateway.Config{
-		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: state,
-		AllowStaleReads: a.cfg.StaleReads == config.StaleReadsServe, MaxObjectBytes: a.cfg.MaxObjectBytes,
-		AnswerTimeout: 2 * a.cfg.RegionTimeout, DoubtWindow: a.cfg.DoubtWindow, PartBytes: a.opt.PartBytes, SpoolDir: spoolDir,
-		AdmitWrite:     guard.Check,
-		Committed:      func() { a.replicator.Wake() },
-		Unsettled:      func(string) { a.settler.Wake() },
-		Signed:         func() { a.uploads.Wake() },
-		PresignExpires: a.cfg.PresignExpires, PresignGrace: a.cfg.PresignGrace,
-		Logger: a.opt.Logger, Metrics: gateway.NewMetrics(counters),
-	})
-	if err != nil {
-		return err
-	}
-	settling := settle.Config{
-		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
-		Check:    func(ctx context.Context, name string) error { return a.marks.Check(ctx, name) },
-		Distrust: a.gateway.Distrust,
-		Settled:  func() { a.replicator.Wake() }, Logger: a.opt.Logger, Metrics: settle.NewMetrics(registry),
-	}
-	if a.settler, err = settle.New(settling); err != nil {
-		return err
-	}
-	settling.Keys, settling.MinInterval, settling.MaxInterval = a.journal.Presigned, minUploadLook, maxUploadLook
-	if a.uploads, err = settle.New(settling); err != nil {
-		return err
-	}
-	a.replicator, err = replicate.New(replicate.Config{
-		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, State: a.gateway.State,
-		Workers: a.cfg.ReplicationWorkers, DoubtWindow: a.cfg.DoubtWindow,
-		Unsettled: func(key string) {
-			a.gateway.Distrust(key)
-			a.settler.Wake()
-		},
-		LeftOpen: a.gateway.LeftOpen, Copied: a.gateway.Copied,
-		Logger: a.opt.Logger, Metrics: replicate.NewMetrics(counters),
-	})
-	if err != nil {
-		return err
-	}
-	registry.MustRegister(&replicate.LagCollector{Journal: a.journal, Bucket: a.cfg.Bucket, Regions: a.gateway.Regions()})
-	a.attacher = &reconcile.Attacher{
-		Bucket: a.cfg.Bucket, Regions: activeFirst(a.regions, state.Active), Journal: a.journal,
-		Forced: state.Uncompared, Compared: a.gateway.SetCompared, Logger: a.opt.Logger,
-	}
-	return nil
 }
 
 // How often a key that is open to a presigned URL is looked at: soon after that was signed, and later less often.
@@ -316,12 +283,12 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 			return err
 		}
 	}
-	a.stats, err = stats.New(stats.Config{Counters: counters, Regions: a.gateway.Regions(), Rows: a.rows, Logger: a.opt.Logger})
+	a.stats, err = stats.New(stats.Config{Counters: counters, Regions: a.buckets.Regions(), Rows: a.rows, Logger: a.opt.Logger})
 	if err != nil {
 		return err
 	}
-	registry.MustRegister(&stateCollector{
-		version: a.opt.Version, regions: a.gateway.Regions, compared: a.gateway.ComparedRegions, regressed: a.gateway.RegressedRegions,
+	registry.MustRegister(&replicate.LagCollector{Journal: a.journal, Buckets: a.buckets.lagging()}, &stateCollector{
+		version: a.opt.Version, regions: a.buckets.Regions, compared: a.buckets.ComparedRegions, regressed: a.buckets.RegressedRegions,
 		counts: a.journal.Counts,
 	})
 	var tokens []string
@@ -329,9 +296,9 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 		tokens = append(tokens, t.Secret)
 	}
 	a.api, err = restapi.New(restapi.Config{
-		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
+		Gateway: a.buckets.list[0].gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
-		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Uncompared: a.attacher.Uncompared, Checkpoint: a.notary.Latest,
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Uncompared: a.buckets.uncomparedIn, Checkpoint: a.notary.Latest,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(prometheus.Gatherers{registry, counters}, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),
@@ -342,16 +309,25 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 	return err
 }
 
-// rows are what the statistics tell of the journal.
+// rows are what the statistics tell of the journal: of each region, over its buckets.
 func (a *App) rows(ctx context.Context) (stats.Rows, error) {
-	statuses, err := a.gateway.RegionStatuses(ctx)
-	if err != nil {
-		return stats.Rows{}, err
-	}
 	var rows stats.Rows
-	for _, s := range statuses {
-		rows.Regions = append(rows.Regions, stats.RegionRows{Name: s.Name, Compared: s.Compared, Lag: s.Lag})
+	for _, name := range a.buckets.Regions() {
+		rows.Regions = append(rows.Regions, stats.RegionRows{Name: name, Compared: true})
 	}
+	for _, b := range a.buckets.list {
+		statuses, err := b.gateway.RegionStatuses(ctx)
+		if err != nil {
+			return stats.Rows{}, err
+		}
+		for _, s := range statuses {
+			if i := slices.IndexFunc(rows.Regions, func(r stats.RegionRows) bool { return r.Name == s.Name }); i >= 0 {
+				r := &rows.Regions[i]
+				r.Compared, r.Lag = r.Compared && s.Compared, r.Lag.Plus(s.Lag)
+			}
+		}
+	}
+	var err error
 	rows.Counts, err = a.journal.Counts(ctx)
 	return rows, err
 }
@@ -376,8 +352,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 		locals.Go(func() error { return l.Run(regions) })
 	}
 	defer func() {
-		for _, r := range slices.Concat(a.regions, a.watchers) {
-			r.CloseIdleConnections() // an embedded region would wait for them
+		for _, b := range a.buckets.list {
+			for _, r := range slices.Concat(b.regions, b.watchers) {
+				r.CloseIdleConnections() // an embedded region would wait for them
+			}
 		}
 		stopRegions()
 		err = errors.Join(err, locals.Wait())
@@ -385,7 +363,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}()
 	isServing := false
 	defer func() {
-		a.gateway.Stop() // while what records its writes still runs
+		_ = a.buckets.each(func(b *bucket) error {
+			b.gateway.Stop() // while what records its writes still runs
+			return nil
+		})
 		stopBackground()
 		err = errors.Join(err, workers.Wait())
 		if isServing {
@@ -396,8 +377,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	isServing = true
-	runs := []func(context.Context) error{
-		a.gateway.Run, a.settler.Run, a.uploads.Run, a.replicator.Run, a.attacher.Compare, a.health.Run, a.notary.Run, a.marks.Run, a.failover.Run, a.stats.Run,
+	runs := []func(context.Context) error{a.health.Run, a.notary.Run, a.failover.Run, a.stats.Run}
+	for _, b := range a.buckets.list {
+		runs = append(runs, b.runs()...)
 	}
 	if a.certificate != nil {
 		runs = append(runs, a.certificate.Run)
@@ -431,7 +413,7 @@ func (a *App) start(ctx context.Context) error {
 	if err := a.checkMarks(ctx); err != nil {
 		return err
 	}
-	return a.gateway.LoadDirty(ctx)
+	return a.buckets.each(func(b *bucket) error { return b.gateway.LoadDirty(ctx) })
 }
 
 // awaitLocals waits for the embedded regions. One that does not come up is down, like any
@@ -446,7 +428,7 @@ func (a *App) awaitLocals(ctx context.Context) error {
 			a.opt.Logger.ErrorContext(ctx, "embedded region does not start; it counts as down", "err", err)
 		}
 	}
-	if len(failures) > 0 && len(failures) == len(a.regions) || ctx.Err() != nil {
+	if len(failures) > 0 && len(failures) == len(a.cfg.Regions) || ctx.Err() != nil {
 		return errors.Join(failures...)
 	}
 	return nil
@@ -475,25 +457,39 @@ func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan st
 		Listener: listener, Handler: a.api, Certificate: a.certificate, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
 		Draining: func() {
 			a.notReady.Store(&errDraining)
-			a.gateway.EndWaits()
+			for _, b := range a.buckets.list {
+				b.gateway.EndWaits()
+			}
 		},
 	})
 }
 
 // Describe writes what was set up, for people.
 func (a *App) Describe(w io.Writer) {
-	for _, s := range a.gateway.Regions() {
+	active := a.buckets.State().Active
+	for _, c := range a.cfg.Regions {
 		role := "replica"
-		if s == a.gateway.State().Active {
+		if c.Name == active {
 			role = "active"
 		}
-		i := slices.IndexFunc(a.cfg.Regions, func(c config.Region) bool { return c.Name == s })
-		c := a.cfg.Regions[i]
-		where := a.regions[i].Endpoint()
-		if c.Embedded() {
-			where = "embedded, in " + c.EmbeddedDir
+		var names []string
+		where := "embedded, in " + c.EmbeddedDir
+		for _, b := range a.buckets.list {
+			for _, r := range b.regions {
+				if r.Name() != c.Name {
+					continue
+				}
+				names = append(names, r.Bucket())
+				if !c.Embedded() {
+					where = r.Endpoint()
+				}
+			}
 		}
-		fmt.Fprintf(w, "  %-10s %-8s bucket %s, %s\n", s, role, c.Bucket, where)
+		word := "bucket"
+		if len(names) > 1 {
+			word = "buckets"
+		}
+		fmt.Fprintf(w, "  %-10s %-8s %s %s, %s\n", c.Name, role, word, strings.Join(names, ", "), where)
 	}
 	if len(a.cfg.Regions) == 1 {
 		fmt.Fprintln(w, "  one region only: nothing is replicated (set SECONDARY_S3_*, or name another region in the configuration file)")

@@ -17,7 +17,6 @@ import (
 	"github.com/gnew/tandem/internal/health"
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/mark"
-	"github.com/gnew/tandem/internal/region"
 )
 
 // bootID names the machine's boot; "" where the system does not tell.
@@ -38,63 +37,64 @@ func (a *App) syncEmbedded() {
 
 // buildFailover makes what watches the regions, and what follows from it.
 func (a *App) buildFailover(ctx context.Context, registry *prometheus.Registry, state journal.State) (err error) {
-	var probed []health.Region
-	for _, r := range a.watchers {
-		probed = append(probed, r)
+	var regions []health.Region
+	for _, name := range a.buckets.order {
+		regions = append(regions, a.buckets.probed(name))
 	}
 	signer, err := audit.OpenSigner(a.cfg.DataDir, state.JournalID)
 	if err != nil {
 		return fmt.Errorf("open the audit key: %w", err)
 	}
 	a.notary = &audit.Notary{JournalID: state.JournalID, Chain: a.journal, Signer: signer, Interval: a.cfg.MarkInterval, Logger: a.opt.Logger}
-	a.marks, err = mark.New(mark.Config{
-		Bucket: a.cfg.Bucket, Regions: a.watchers, Journal: a.journal, Interval: a.cfg.MarkInterval, Timeout: a.cfg.HealthTimeout, DoubtWindow: a.cfg.DoubtWindow,
-		Checkpoint: a.notary.Latest, Changed: a.gateway.SetRegressed,
-		Queued: func() { a.replicator.Wake() }, Logger: a.opt.Logger,
-	})
-	if err != nil {
-		return err
+	served := failover.Config{
+		Journal: a.journal, Gateway: a.buckets, Workers: a.buckets,
+		Automatic: a.cfg.FailoverMode == config.FailoverAuto, HoldDown: a.cfg.FailoverHoldDown, CanaryTimeout: a.cfg.HealthTimeout,
+		Uncompared: a.buckets.uncomparedIn, Promoted: a.promoted, Removed: a.buckets.forget, Logger: a.opt.Logger, Metrics: failover.NewMetrics(registry),
+	}
+	for _, b := range a.buckets.list {
+		if err := a.buildMarks(b); err != nil {
+			return err
+		}
+		served.Buckets = append(served.Buckets, failover.Bucket{Name: b.Name, Regions: b.regions})
 	}
 	a.health, err = health.New(health.Config{
-		Regions: probed, Interval: a.cfg.HealthInterval, Timeout: a.cfg.HealthTimeout,
+		Regions: regions, Interval: a.cfg.HealthInterval, Timeout: a.cfg.HealthTimeout,
 		Failures: a.cfg.HealthFailures, Recoveries: a.cfg.HealthRecoveries,
 		Changed: a.regionChanged, Random: a.opt.Random,
 		// A region that came back older is known for it before anybody is told that it is up.
-		Check:  a.marks.Check,
+		Check:  a.buckets.check,
 		Logger: a.opt.Logger, Metrics: health.NewMetrics(registry),
 	})
 	if err != nil {
 		return err
 	}
-	metrics := failover.NewMetrics(registry)
-	metrics.SetEpoch(state.Epoch)
-	a.failover, err = failover.New(failover.Config{
-		Bucket: a.cfg.Bucket, Regions: a.regions, Journal: a.journal, Gateway: a.gateway, Workers: a.replicator, Health: a.health,
-		Automatic: a.cfg.FailoverMode == config.FailoverAuto, HoldDown: a.cfg.FailoverHoldDown,
-		CanaryTimeout: a.cfg.HealthTimeout, Uncompared: a.attacher.Uncompared, Promoted: a.promoted, Removed: a.marks.Forget, Logger: a.opt.Logger, Metrics: metrics,
-	})
+	served.Health = a.health
+	served.Metrics.SetEpoch(state.Epoch)
+	a.failover, err = failover.New(served)
 	return err
 }
 
 // regionChanged is told of each change of a region's health.
 func (a *App) regionChanged(s health.Status) {
 	if s.State == health.Up {
-		a.replicator.Returned()
-		a.settler.Returned()
-		a.uploads.Returned()
+		a.buckets.returned()
 	}
 	a.failover.Wake()
 }
 
 // promoted is told that an epoch is served.
 func (a *App) promoted(journal.Failover) {
-	a.replicator.Wake()
-	a.settler.Returned()
-	a.uploads.Returned()
+	for _, b := range a.buckets.list {
+		b.replicator.Wake()
+		b.settler.Returned()
+		b.uploads.Returned()
+	}
 	if _, err := a.notary.Sign(context.Background()); err != nil {
 		a.opt.Logger.Warn("no audit checkpoint of the promotion", "err", err)
 	}
-	a.marks.Wake()
+	for _, b := range a.buckets.list {
+		b.marks.Wake()
+	}
 }
 
 // lastMarksTimeout bounds what a stop does for the next start.
@@ -108,7 +108,10 @@ func (a *App) leaveMarks(ctx context.Context) {
 	if _, err := a.notary.Sign(ctx); err != nil {
 		a.opt.Logger.WarnContext(ctx, "no audit checkpoint of the end", "err", err)
 	}
-	a.marks.WriteAll(ctx)
+	_ = a.buckets.each(func(b *bucket) error {
+		b.marks.WriteAll(ctx)
+		return nil
+	})
 }
 
 // checkMarks refuses to serve regions that know of more than the journal. An embedded region
@@ -122,14 +125,16 @@ func (a *App) checkMarks(ctx context.Context) error {
 			}
 		}
 	}
-	if err := a.marks.Load(ctx, unsynced); err != nil {
-		return err
+	for _, b := range a.buckets.list {
+		if err := b.marks.Load(ctx, slices.DeleteFunc(slices.Clone(unsynced), func(name string) bool { return !b.has(name) })); err != nil {
+			return err
+		}
 	}
 	// A crash before this has them verified once more.
 	if err := a.journal.TakeUpMachineStop(ctx); err != nil {
 		return fmt.Errorf("record that the embedded regions are verified: %w", err)
 	}
-	err := a.marks.Inspect(ctx)
+	err := a.buckets.each(func(b *bucket) error { return b.marks.Inspect(ctx) })
 	switch {
 	case err == nil:
 		return nil
@@ -144,23 +149,32 @@ func (a *App) checkMarks(ctx context.Context) error {
 // lost, every key is read again in the active, and no region counts as compared. A crash before
 // the last step leaves marks that refuse the next start, and the repair is done again.
 func (a *App) repairJournal(ctx context.Context, why error) error {
-	newest := a.marks.Newest(ctx)
+	var newest *mark.Content
+	var names []string
+	for _, b := range a.buckets.list {
+		names = append(names, b.Name)
+		if m := b.marks.Newest(ctx); m != nil && (newest == nil || m.IsAfter(newest)) {
+			newest = m
+		}
+	}
 	if newest == nil {
 		return why
 	}
 	active := newest.Active
-	if !slices.ContainsFunc(a.regions, func(r *region.Region) bool { return r.Name() == active }) {
-		active = a.gateway.State().Active
+	if !slices.Contains(a.buckets.order, active) || slices.ContainsFunc(a.buckets.list, func(b *bucket) bool { return !b.has(active) }) {
+		active = a.buckets.State().Active
 	}
-	state, err := a.journal.Rebase(ctx, []string{a.cfg.Bucket}, newest.Epoch, newest.Sequence, active)
+	state, err := a.journal.Rebase(ctx, names, newest.Epoch, newest.Sequence, active)
 	if err != nil {
 		return fmt.Errorf("repair the journal: %w", err)
 	}
 	a.opt.Logger.WarnContext(ctx, "journal repaired: every key is read again in the active, and no region counts as compared",
 		"epoch", state.Epoch, "active", state.Active, "because", why)
-	a.gateway.SetCompared(nil)
-	if err := a.gateway.Switch(ctx, state); err != nil {
+	for _, b := range a.buckets.list {
+		b.gateway.SetCompared(nil)
+	}
+	if err := a.buckets.Switch(ctx, state); err != nil {
 		return err
 	}
-	return a.marks.TakeOver(ctx)
+	return a.buckets.each(func(b *bucket) error { return b.marks.TakeOver(ctx) })
 }

@@ -23,7 +23,7 @@ var metricNames = []string{
 }
 
 // labelNames are all that a series may be told apart by.
-var labelNames = []string{"by", "code", "decision", "le", "op", "outcome", "quantile", "region", "result", "version"}
+var labelNames = []string{"bucket", "by", "code", "decision", "le", "op", "outcome", "quantile", "region", "result", "version"}
 
 var (
 	series = regexp.MustCompile(`(?m)^(\w+)(?:\{(.*)\})? (\S+)$`)
@@ -82,10 +82,10 @@ func TestMetricsAreThereAndSayNothingOfKeys(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		`tandem_pending_keys{region="secondary"}`:                                  "1",
-		`tandem_pending_bytes{region="secondary"}`:                                 "7",
-		`tandem_pending_keys{region="primary"}`:                                    "0",
-		`tandem_lag_seconds{region="primary"}`:                                     "0",
+		`tandem_pending_keys{bucket="tandem",region="secondary"}`:                                  "1",
+		`tandem_pending_bytes{bucket="tandem",region="secondary"}`:                                 "7",
+		`tandem_pending_keys{bucket="tandem",region="primary"}`:                                    "0",
+		`tandem_lag_seconds{bucket="tandem",region="primary"}`:                                     "0",
 		`tandem_writes_total{op="put",outcome="acknowledged"}`:                     "2",
 		`tandem_writes_total{op="put",outcome="in_doubt"}`:                         "1",
 		`tandem_settled_keys_total{decision="adopted"}`:                            "1",
@@ -100,7 +100,7 @@ func TestMetricsAreThereAndSayNothingOfKeys(t *testing.T) {
 			t.Errorf("%s: got %q, want %s", s, got, want)
 		}
 	}
-	if lag := values[`tandem_lag_seconds{region="secondary"}`]; lag == "" || lag == "0" {
+	if lag := values[`tandem_lag_seconds{bucket="tandem",region="secondary"}`]; lag == "" || lag == "0" {
 		t.Errorf("lag of the region that waits: got %q", lag)
 	}
 }
@@ -124,7 +124,7 @@ func TestMetricsTellWhatAnOperatorLooksAfter(t *testing.T) {
 	t.Parallel()
 	uncompared := newPair(t, options{unknown: true, prepare: func(a, _ *regiontest.Server) { a.Put(bucketA, "past", []byte("from before")) }})
 	uncompared.wantSeries(map[string]string{
-		`tandem_region_compared{region="primary"}`: "0", `tandem_region_compared{region="secondary"}`: "0", `tandem_lag_seconds{region="secondary"}`: "0",
+		`tandem_region_compared{region="primary"}`: "0", `tandem_region_compared{region="secondary"}`: "0", `tandem_lag_seconds{bucket="tandem",region="secondary"}`: "0",
 	})
 
 	g := newPair(t, options{})

@@ -25,10 +25,13 @@ type Journal interface {
 	journal.Failovers
 }
 
-// Gateway is what serves the epoch.
+// Gateway is what serves the epoch, in every bucket.
 type Gateway interface {
+	// State is the epoch that every bucket is served in, at least.
 	State() journal.State
+	// Regions that have any bucket, in the configured order.
 	Regions() []string
+	// ComparedRegions were in every bucket that they have; RegressedRegions are in any.
 	ComparedRegions() map[string]bool
 	RegressedRegions() map[string]bool
 	// Fence holds back writes until lift is called, and waits for those under way.
@@ -50,10 +53,8 @@ type Health interface {
 
 // Config describes the controller.
 type Config struct {
-	// Bucket is the name that clients see. Required.
-	Bucket string
-	// Regions in the configured order. Required.
-	Regions []*region.Region
+	// Buckets that are served. Required.
+	Buckets []Bucket
 	// Journal, Gateway, Workers and Health are required.
 	Journal Journal
 	Gateway Gateway
@@ -81,11 +82,18 @@ type Config struct {
 	Metrics *Metrics
 }
 
+// Bucket is one of those that are served.
+type Bucket struct {
+	// Name that clients see.
+	Name string
+	// Regions that have it.
+	Regions []*region.Region
+}
+
 // Controller promotes. It is safe for concurrent use.
 type Controller struct {
 	Config
-	regions map[string]*region.Region
-	wake    chan struct{}
+	wake chan struct{}
 	// promoting has a place for the one promotion under way.
 	promoting chan struct{}
 	// held releases the copies that an epoch which was begun and not served holds, nil for none.
@@ -100,8 +108,8 @@ type Controller struct {
 
 // New returns a controller; it starts nothing.
 func New(cfg Config) (*Controller, error) {
-	if cfg.Bucket == "" || len(cfg.Regions) == 0 || cfg.Journal == nil || cfg.Gateway == nil || cfg.Workers == nil || cfg.Health == nil || cfg.Logger == nil {
-		return nil, errors.New("failover: Bucket, Regions, Journal, Gateway, Workers, Health and Logger are required")
+	if len(cfg.Buckets) == 0 || cfg.Journal == nil || cfg.Gateway == nil || cfg.Workers == nil || cfg.Health == nil || cfg.Logger == nil {
+		return nil, errors.New("failover: Buckets, Journal, Gateway, Workers, Health and Logger are required")
 	}
 	cfg.FenceTimeout = cmp.Or(cfg.FenceTimeout, 5*time.Second)
 	cfg.CanaryTimeout = cmp.Or(cfg.CanaryTimeout, 5*time.Second)
@@ -114,13 +122,7 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Promoted == nil {
 		cfg.Promoted = func(journal.Failover) {}
 	}
-	c := &Controller{
-		Config: cfg, regions: make(map[string]*region.Region), wake: make(chan struct{}, 1), promoting: make(chan struct{}, 1),
-	}
-	for _, r := range cfg.Regions {
-		c.regions[r.Name()] = r
-	}
-	return c, nil
+	return &Controller{Config: cfg, wake: make(chan struct{}, 1), promoting: make(chan struct{}, 1)}, nil
 }
 
 // Wake has the controller look at the regions now. It does not block.
@@ -331,18 +333,48 @@ func (c *Controller) rank(ctx context.Context, automatic bool) (names []string, 
 			against = append(against, objections...)
 			continue
 		}
-		lag, err := c.Journal.Lag(ctx, c.Bucket, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		names, currentUntil[name] = append(names, name), lag.OldestPending
-		// What is missing waits for nobody: a region that lacks something for good comes last.
-		if lag.OldestPending.IsZero() && lag.Keys == 0 {
-			currentUntil[name] = now
+		names, currentUntil[name] = append(names, name), now
+		for _, b := range c.bucketsOf(name) {
+			lag, err := c.Journal.Lag(ctx, b.bucket, name)
+			if err != nil {
+				return nil, nil, err
+			}
+			// What is missing waits for nobody: a region that lacks something for good comes last.
+			if until := lag.OldestPending; lag.Keys > 0 && until.Before(currentUntil[name]) {
+				currentUntil[name] = until
+			}
 		}
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return currentUntil[b].Compare(currentUntil[a]) })
 	return names, against, nil
+}
+
+// bucketIn is a bucket as one region has it.
+type bucketIn struct {
+	*region.Region
+	bucket string
+}
+
+// bucketsOf are the buckets that a region has.
+func (c *Controller) bucketsOf(name string) (list []bucketIn) {
+	for _, b := range c.Buckets {
+		for _, r := range b.Regions {
+			if r.Name() == name {
+				list = append(list, bucketIn{r, b.Name})
+			}
+		}
+	}
+	return list
+}
+
+// lacking are the buckets that a region does not have.
+func (c *Controller) lacking(name string) (buckets []string) {
+	for _, b := range c.Buckets {
+		if !slices.ContainsFunc(b.Regions, func(r *region.Region) bool { return r.Name() == name }) {
+			buckets = append(buckets, b.Name)
+		}
+	}
+	return buckets
 }
 
 func (c *Controller) replicas() []string {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -20,7 +21,7 @@ type Request struct {
 	// Region to promote; "" is the replica against which nothing speaks and that lags least,
 	// or the only one.
 	Region string
-	// Force promotes whatever speaks against it.
+	// Force promotes whatever speaks against it, but for LacksBucket.
 	Force bool
 	// DryRun changes nothing but for a canary that is written and deleted.
 	DryRun bool
@@ -45,6 +46,8 @@ const (
 	HeldDown    Code = "hold-down"
 	NoReplica   Code = "no-replica"
 	Manual      Code = "manual-mode"
+	// LacksBucket cannot be overridden: the active takes the writes of every bucket.
+	LacksBucket Code = "lacks-bucket"
 )
 
 // Objection speaks against promoting a region.
@@ -110,7 +113,7 @@ type Result struct {
 }
 
 // Promote makes a region active, or says what that would cost. *RefusedError where something
-// speaks against it and r.Force is not set; ErrNoRegion, ErrIsActive; ErrEpoch where another
+// speaks against it and r.Force is not set, or it LacksBucket; ErrNoRegion, ErrIsActive; ErrEpoch where another
 // promotion came first. Without an error the epoch is durable, and served. After any other
 // error it may have begun all the same; then it is served as soon as that is possible.
 func (c *Controller) Promote(ctx context.Context, r Request) (Result, error) {
@@ -150,7 +153,8 @@ func (c *Controller) decide(ctx context.Context, r Request) (Result, error) {
 	if r.DryRun {
 		return c.dryRun(ctx, result)
 	}
-	if len(objections) > 0 && !r.Force {
+	isImpossible := slices.ContainsFunc(objections, func(o Objection) bool { return o.Code == LacksBucket })
+	if len(objections) > 0 && !r.Force || isImpossible {
 		return result, &RefusedError{objections}
 	}
 	f, err := c.promote(ctx, r, objections)
@@ -192,6 +196,9 @@ func (c *Controller) objections(ctx context.Context, name string, automatic bool
 	var found []Objection
 	object := func(code Code, format string, args ...any) {
 		found = append(found, Objection{name, code, fmt.Sprintf(format, args...)})
+	}
+	if buckets := c.lacking(name); len(buckets) > 0 {
+		object(LacksBucket, "it has no bucket for %s (`buckets` in the configuration file), and the active needs every one", strings.Join(buckets, ", "))
 	}
 	if s := c.Health.Status(name); !s.Healthy() {
 		object(Unhealthy, "it is %s (%s)", cmp.Or(s.Problem, string(s.State)), cmp.Or(s.LastError, "it was not asked yet"))
@@ -252,17 +259,23 @@ const (
 	canaryText = "tandem canary\n"
 )
 
-// canary writes, reads and deletes a small object in the region.
+// canary writes, reads and deletes a small object in each bucket of the region.
 func (c *Controller) canary(ctx context.Context, name string) Canary {
 	ctx, cancel := context.WithTimeout(ctx, c.CanaryTimeout)
 	defer cancel()
 	started := time.Now()
-	err := c.tryCanary(ctx, name)
-	return Canary{time.Since(started), err}
+	for _, b := range c.bucketsOf(name) {
+		if err := tryCanary(ctx, b.Region); err != nil {
+			if len(c.Buckets) > 1 {
+				err = fmt.Errorf("bucket %s: %w", b.bucket, err)
+			}
+			return Canary{time.Since(started), err}
+		}
+	}
+	return Canary{Elapsed: time.Since(started)}
 }
 
-func (c *Controller) tryCanary(ctx context.Context, name string) error {
-	r := c.regions[name]
+func tryCanary(ctx context.Context, r *region.Region) error {
 	if _, err := r.Put(ctx, canaryKey, nil, bytes.NewReader([]byte(canaryText)), int64(len(canaryText))); err != nil {
 		return err
 	}
@@ -296,8 +309,10 @@ func (c *Controller) Remove(ctx context.Context, name, actor, reason string) err
 		return err
 	}
 	defer release()
-	if err := c.Journal.Detach(ctx, c.Bucket, name, actor, reason); err != nil && !c.isDetached(ctx, name) {
-		return err
+	for _, b := range c.bucketsOf(name) {
+		if err := c.Journal.Detach(ctx, b.bucket, name, actor, reason); err != nil && !c.isDetached(ctx, b.bucket, name) {
+			return err
+		}
 	}
 	c.Gateway.Detach(name)
 	c.Removed(name)
@@ -306,8 +321,8 @@ func (c *Controller) Remove(ctx context.Context, name, actor, reason string) err
 }
 
 // isDetached reports whether the journal has taken the region out already: an earlier try may
-// have done so without being told.
-func (c *Controller) isDetached(ctx context.Context, name string) bool {
-	names, err := c.Journal.Detached(ctx, c.Bucket)
+// have done so without being told, or got no further than this bucket.
+func (c *Controller) isDetached(ctx context.Context, bucket, name string) bool {
+	names, err := c.Journal.Detached(ctx, bucket)
 	return err == nil && slices.Contains(names, name)
 }

@@ -67,7 +67,7 @@ func inBubble(t *testing.T, test func(t *testing.T, g *rig)) {
 		g.workers = &fakeWorkers{rig: g}
 		g.health = &fakeHealth{states: map[string]health.Status{"a": up(), "b": up(), "c": up()}}
 		g.cfg = failover.Config{
-			Bucket: bucket, Journal: g.journal, Gateway: g.gateway, Workers: g.workers, Health: g.health, Automatic: true,
+			Buckets: []failover.Bucket{{Name: bucket}}, Journal: g.journal, Gateway: g.gateway, Workers: g.workers, Health: g.health, Automatic: true,
 			FenceTimeout: fenceTimeout,
 			Promoted: func(f journal.Failover) {
 				g.note("told %d", f.Epoch)
@@ -79,7 +79,7 @@ func inBubble(t *testing.T, test func(t *testing.T, g *rig)) {
 		}
 		for _, name := range g.gateway.names {
 			g.servers[name] = regiontest.NewServer(regiontest.Options{Buckets: []string{bucket}})
-			g.cfg.Regions = append(g.cfg.Regions, newRegion(t, name, g.servers[name]))
+			g.cfg.Buckets[0].Regions = append(g.cfg.Buckets[0].Regions, newRegion(t, name, g.servers[name]))
 		}
 		g.build()
 		test(t, g)
@@ -248,10 +248,18 @@ func (j *fakeJournal) State(context.Context) (journal.State, error) {
 	return j.state, j.onState
 }
 
-func (j *fakeJournal) Lag(_ context.Context, _, name string) (journal.Lag, error) {
+// in is what the fakes keep of a region's bucket by: the region's name for the first.
+func in(of, name, second string) string {
+	if of == bucket {
+		return name
+	}
+	return second
+}
+
+func (j *fakeJournal) Lag(_ context.Context, of, name string) (journal.Lag, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.lags[name], j.onLag
+	return j.lags[in(of, name, of+" "+name)], j.onLag
 }
 
 func (j *fakeJournal) PointingAt(_ context.Context, name string) (int64, int64, error) {
@@ -298,7 +306,8 @@ func (j *fakeJournal) Promote(ctx context.Context, p journal.Promotion) (journal
 	return f, nil
 }
 
-func (j *fakeJournal) Detach(_ context.Context, _, name, actor, reason string) error {
+func (j *fakeJournal) Detach(_ context.Context, of, name, actor, reason string) error {
+	name = in(of, name, name+" from "+of)
 	j.rig.note("detach %s for %s: %s", name, actor, reason)
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -67,6 +67,8 @@ type Config struct {
 	PartBytes int64
 	// SpoolDir holds parts of uploads whose length is not known. Required.
 	SpoolDir string
+	// SpoolOf is a gateway whose buffers for such parts are used, for memory is bounded over all. Default: its own.
+	SpoolOf *Gateway
 	// AdmitWrite says why writes are refused now, nil where they are not. Default: always nil.
 	AdmitWrite func() error
 	// Committed is told of a key with new pending copies; it must not block. Default: nobody.
@@ -132,6 +134,9 @@ func New(cfg Config) (*Gateway, error) {
 		Config: cfg, regions: make(map[string]*region.Region), seen: newVersionCache(),
 		resolving: make(chan struct{}, 1),
 		spool:     newSpool(cfg.SpoolDir, cfg.PartBytes), orphans: orphans{wake: make(chan struct{}, 1)},
+	}
+	if cfg.SpoolOf != nil {
+		g.spool = cfg.SpoolOf.spool
 	}
 	g.waits = newWaits()
 	g.stopping, g.stop = context.WithCancel(context.Background())

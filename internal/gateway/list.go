@@ -66,12 +66,22 @@ func (g *Gateway) List(ctx context.Context, in ListInput) (*Listing, error) {
 	}
 	in.Limit = cmp.Or(in.Limit, region.MaxListKeys)
 	in.AllowStale = in.AllowStale || g.AllowStaleReads
-	v := g.view.Load()
+	for {
+		v := g.view.Load()
+		page, err := g.list(ctx, in, v, string(after))
+		if !g.foundOlder(v) {
+			return page, err
+		}
+	}
+}
+
+// list answers as the view has it.
+func (g *Gateway) list(ctx context.Context, in ListInput, v *view, after string) (*Listing, error) {
 	var failed error
 	for _, name := range append([]string{v.Active}, slices.DeleteFunc(slices.Clone(v.names), func(n string) bool { return n == v.Active })...) {
 		l := &lister{g: g, in: in, view: v, source: g.regions[name], certain: true}
 		g.Metrics.asks(l.source, opList)
-		page, err := l.page(ctx, string(after))
+		page, err := l.page(ctx, after)
 		if region.IsDown(err) {
 			failed = cmp.Or(failed, err)
 			continue

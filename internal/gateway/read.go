@@ -104,6 +104,12 @@ func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, er
 	for range readAttempts {
 		r := &reader{g: g, key: key, in: in, header: header, view: g.view.Load()}
 		answer, err := r.read(ctx)
+		if g.foundOlder(r.view) {
+			if err == nil && answer.Body != nil {
+				_ = answer.Body.Close()
+			}
+			continue
+		}
 		if err == nil {
 			answer.Repair = r.repair(ctx, answer)
 			return answer, nil
@@ -112,7 +118,7 @@ func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, er
 			return nil, err
 		}
 	}
-	return nil, notYetReplicated(g.view.Load().Active, time.Time{}, "the key is changing faster than it can be read; try again")
+	return nil, notYetReplicated(g.view.Load().Active, time.Time{}, "the key, or what is known of the regions, changes faster than it can be read; try again")
 }
 
 func (r *reader) read(ctx context.Context) (*Read, error) {

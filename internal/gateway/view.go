@@ -81,6 +81,18 @@ func (g *Gateway) takeUpRegressed(ctx context.Context) {
 	g.change(func(v *view) { v.regressed = setOf(*told) })
 }
 
+// foundOlder reports whether a region is known, since the view was taken, to have come back older: what was asked
+// of it meant what it was before. (The index says that a key is being written, and that the active alone answers for
+// it; the active comes back empty, and is asked: the key would be left out of a listing that is said to be current.)
+func (g *Gateway) foundOlder(v *view) bool {
+	for name := range g.view.Load().regressed {
+		if !v.regressed[name] {
+			return true
+		}
+	}
+	return false
+}
+
 // Detach takes a region out of what requests know of.
 func (g *Gateway) Detach(name string) {
 	g.change(func(v *view) {

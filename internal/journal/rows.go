@@ -325,6 +325,15 @@ type Lag struct {
 	Unreplicable int64
 }
 
+// Plus is the lag of two buckets of a region together.
+func (l Lag) Plus(other Lag) Lag {
+	l.Keys, l.Bytes, l.Failing, l.Unreplicable = l.Keys+other.Keys, l.Bytes+other.Bytes, l.Failing+other.Failing, l.Unreplicable+other.Unreplicable
+	if l.OldestPending.IsZero() || !other.OldestPending.IsZero() && other.OldestPending.Before(l.OldestPending) {
+		l.OldestPending = other.OldestPending
+	}
+	return l
+}
+
 // Observation is what a region was seen to hold of a key.
 type Observation struct {
 	Bucket, Key string

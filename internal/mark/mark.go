@@ -269,6 +269,11 @@ func (c *Content) mark(etag string) journal.Mark {
 	return journal.Mark{Epoch: c.Epoch, Sequence: c.Sequence, ETag: etag, WrittenAt: c.WrittenAt}
 }
 
+// IsAfter reports whether the journal was further when this was written.
+func (c *Content) IsAfter(other *Content) bool {
+	return cmp.Or(cmp.Compare(c.Epoch, other.Epoch), cmp.Compare(c.Sequence, other.Sequence)) > 0
+}
+
 func (c *Content) isOlderThan(m journal.Mark) bool {
 	return cmp.Or(cmp.Compare(c.Epoch, m.Epoch), cmp.Compare(c.Sequence, m.Sequence), c.WrittenAt.Compare(m.WrittenAt)) < 0
 }

@@ -1,7 +1,6 @@
 package mark
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -20,7 +19,7 @@ func (k *Keeper) Newest(ctx context.Context) *Content {
 			k.Logger.WarnContext(ctx, "mark not read", "region", r.Name(), "err", err)
 			continue
 		}
-		if c != nil && (newest == nil || cmp.Or(cmp.Compare(c.Epoch, newest.Epoch), cmp.Compare(c.Sequence, newest.Sequence)) > 0) {
+		if c != nil && (newest == nil || c.IsAfter(newest)) {
 			newest = c
 		}
 	}

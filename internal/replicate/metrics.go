@@ -59,18 +59,17 @@ type LagCollector struct {
 	Journal interface {
 		Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
 	}
-	Bucket  string
-	Regions []string
+	Buckets []LaggingBucket
 
 	scrapes singleflight.Group
 }
 
 var (
-	pendingKeys = prometheus.NewDesc("tandem_pending_keys", "Keys whose copy in the region is pending.", []string{"region"}, nil)
-	pendingSize = prometheus.NewDesc("tandem_pending_bytes", "Bytes of the pending copies of the region.", []string{"region"}, nil)
-	pendingAge  = prometheus.NewDesc("tandem_lag_seconds", "Age of the region's oldest pending copy; 0 where none waits.", []string{"region"}, nil)
-	failing     = prometheus.NewDesc("tandem_failing_keys", "Pending keys whose last copy failed.", []string{"region"}, nil)
-	unreplic    = prometheus.NewDesc("tandem_unreplicable_keys", "Keys that the region cannot hold.", []string{"region"}, nil)
+	pendingKeys = prometheus.NewDesc("tandem_pending_keys", "Keys whose copy in the region's bucket is pending.", []string{"bucket", "region"}, nil)
+	pendingSize = prometheus.NewDesc("tandem_pending_bytes", "Bytes of the pending copies of the region.", []string{"bucket", "region"}, nil)
+	pendingAge  = prometheus.NewDesc("tandem_lag_seconds", "Age of the region's oldest pending copy; 0 where none waits.", []string{"bucket", "region"}, nil)
+	failing     = prometheus.NewDesc("tandem_failing_keys", "Pending keys whose last copy failed.", []string{"bucket", "region"}, nil)
+	unreplic    = prometheus.NewDesc("tandem_unreplicable_keys", "Keys that the region cannot hold.", []string{"bucket", "region"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -83,13 +82,13 @@ func (l *LagCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (l *LagCollector) Collect(ch chan<- prometheus.Metric) {
 	lags, _, _ := l.scrapes.Do("", func() (any, error) { return l.lags(), nil })
-	for name, lag := range lags.(map[string]journal.Lag) {
+	for of, lag := range lags.(map[regionOf]journal.Lag) {
 		age := 0.0
 		if !lag.OldestPending.IsZero() {
 			age = time.Since(lag.OldestPending).Seconds()
 		}
 		gauge := func(d *prometheus.Desc, v float64) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, name)
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, of.bucket, of.region)
 		}
 		gauge(pendingKeys, float64(lag.Keys))
 		gauge(pendingSize, float64(lag.Bytes))
@@ -99,15 +98,25 @@ func (l *LagCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// LaggingBucket is a bucket that clients see, and the regions that have it.
+type LaggingBucket struct {
+	Name    string
+	Regions []string
+}
+
+type regionOf struct{ bucket, region string }
+
 // lags asks for one region after the other.
-func (l *LagCollector) lags() map[string]journal.Lag {
-	lags := make(map[string]journal.Lag, len(l.Regions))
-	for _, name := range l.Regions {
-		ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-		lag, err := l.Journal.Lag(ctx, l.Bucket, name)
-		cancel()
-		if err == nil {
-			lags[name] = lag
+func (l *LagCollector) lags() map[regionOf]journal.Lag {
+	lags := make(map[regionOf]journal.Lag)
+	for _, b := range l.Buckets {
+		for _, name := range b.Regions {
+			ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
+			lag, err := l.Journal.Lag(ctx, b.Name, name)
+			cancel()
+			if err == nil {
+				lags[regionOf{b.Name, name}] = lag
+			}
 		}
 	}
 	return lags

@@ -31,7 +31,7 @@ func scrape(t *testing.T, registry *prometheus.Registry, metric string) map[stri
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == metric {
-				values[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+				values[m.GetLabel()[1].GetValue()] = m.GetGauge().GetValue()
 			}
 		}
 	}
@@ -50,7 +50,7 @@ func TestScrapeLeavesOutARegionWhoseLagIsSlow(t *testing.T) {
 			}
 			return journal.Lag{Keys: 3, OldestPending: time.Now().Add(-time.Minute)}, nil
 		})
-		registry.MustRegister(&replicate.LagCollector{Journal: index, Regions: []string{"slow", "sound"}})
+		registry.MustRegister(&replicate.LagCollector{Journal: index, Buckets: []replicate.LaggingBucket{{Name: "bucket", Regions: []string{"slow", "sound"}}}})
 		began := time.Now()
 		got := scrape(t, registry, "tandem_pending_keys")
 		if took := time.Since(began); len(got) != 1 || got["sound"] != 3 || took > time.Second {
@@ -76,7 +76,7 @@ func TestScrapesShareOneLookIntoTheIndex(t *testing.T) {
 			return journal.Lag{Keys: 1}, nil
 		})
 		regions := []string{"a", "b"}
-		registry.MustRegister(&replicate.LagCollector{Journal: index, Regions: regions})
+		registry.MustRegister(&replicate.LagCollector{Journal: index, Buckets: []replicate.LaggingBucket{{Name: "bucket", Regions: regions}}})
 		var scrapes sync.WaitGroup
 		for range 10 {
 			scrapes.Go(func() {

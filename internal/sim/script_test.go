@@ -111,6 +111,7 @@ var namedHistories = map[string][]string{
 	"reading: a listing is a read": {
 		"a_listing_is_a_read",
 		"a_listing_that_cannot_be_put_right_is_refused",
+		"a_listing_under_way_when_a_region_is_known_to_be_older",
 	},
 	"reading: a replica answers only when": {
 		"a_replica_answers_only_for_an_active_that_failed",

@@ -210,14 +210,18 @@ func (w *world) configuration(journal string) (config.Config, error) {
 		value, ok := w.env[name]
 		return value, ok
 	})
-	w.bucket = cfg.Bucket
-	if err == nil && len(w.sites) > 2 {
+	if err != nil {
+		return cfg, err
+	}
+	w.bucket = cfg.Buckets[0].Name
+	if len(w.sites) > 2 {
 		s := w.site(third)
 		cfg.Regions = append(cfg.Regions, config.Region{
-			Name: third, Endpoint: "http://127.0.0.1:3", S3Region: "us-east-1", AccessKey: "key-" + third, SecretKey: "secret", Bucket: s.bucket, ForcePathStyle: true,
+			Name: third, Endpoint: "http://127.0.0.1:3", S3Region: "us-east-1", AccessKey: "key-" + third, SecretKey: "secret", ForcePathStyle: true,
 		})
+		cfg.Buckets[0].Regions = append(cfg.Buckets[0].Regions, config.BucketRegion{Region: third, Bucket: s.bucket})
 	}
-	return cfg, err
+	return cfg, nil
 }
 
 func (w *world) site(name string) *site {
