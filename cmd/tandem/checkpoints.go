@@ -57,7 +57,7 @@ func checkpointOfRegion(ctx context.Context, cfg config.Config, name string) ([]
 	case err != nil:
 		return nil, err
 	case content == nil:
-		return nil, fmt.Errorf("the region has no mark (%s in bucket %s)", mark.Key, c.Bucket)
+		return nil, fmt.Errorf("the region has no mark (%s in bucket %s)", mark.Key, cfg.BucketsIn(name)[0])
 	case content.Checkpoint == "":
 		return nil, errors.New("the region's mark has none yet")
 	}
@@ -76,33 +76,33 @@ func configured(cfg config.Config, name string) (config.Region, error) {
 	return cfg.Regions[i], nil
 }
 
-// openRegion makes a client; of an embedded region for the process that a gateway runs.
+// openRegion makes a client of the region's first bucket; of an embedded region for the process that a gateway runs.
 func openRegion(ctx context.Context, cfg config.Config, c config.Region) (*region.Region, error) {
 	rc := regionConfig(cfg, c)
 	if c.Embedded() {
-		if _, err := embeddedRegion(c, &rc, []string{regionServer}); err != nil {
+		if _, err := embeddedRegion(cfg, c, &rc, []string{regionServer}); err != nil {
 			return nil, err
 		}
 	}
 	return region.New(ctx, rc)
 }
 
-// regionConfig is what a client needs of a region that is not embedded.
+// regionConfig is what a client of the region's first bucket needs, where it is not embedded.
 func regionConfig(cfg config.Config, c config.Region) region.Config {
 	return region.Config{
-		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: c.Bucket, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: cfg.BucketsIn(c.Name)[0], AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 		ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: cfg.RegionTimeout,
 	}
 }
 
 // embeddedRegion finds an embedded region whose folder is there, and completes rc.
-func embeddedRegion(c config.Region, rc *region.Config, command []string) (*localregion.Region, error) {
+func embeddedRegion(cfg config.Config, c config.Region, rc *region.Config, command []string) (*localregion.Region, error) {
 	// One that is not there would be made.
 	if _, err := os.Stat(c.EmbeddedDir); err != nil {
 		return nil, fmt.Errorf("find the embedded region: %w", err)
 	}
 	local, err := localregion.New(localregion.Config{
-		Name: c.Name, Dir: c.EmbeddedDir, Bucket: c.Bucket, Command: command, Logger: slog.New(slog.DiscardHandler),
+		Name: c.Name, Dir: c.EmbeddedDir, Buckets: cfg.BucketsIn(c.Name), Command: command, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

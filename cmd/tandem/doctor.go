@@ -25,6 +25,7 @@ func newDoctor(env environment) *cobra.Command {
 		Short: "Say what each region's S3 can do, and what Tandem does where it cannot",
 		Long: `Ask each region of the configuration, past any gateway, for all that Tandem does with one: whether it is
 reached and lets itself be written to, what its S3 honours, refuses or ignores, and how the bucket is set up.
+Where there are several buckets, each is examined in each region that has it.
 Each line says what was seen; where it is not as Tandem wants it, the next says what Tandem does instead,
 or what to do about it.
 
@@ -106,22 +107,22 @@ func (x *examination) run(ctx context.Context, env environment, cfg config.Confi
 const clearLine = "\r\x1b[K"
 
 // showProgress tells a person at a terminal what is examined; it says nothing to a program.
-func showProgress(env environment) func(region, check string) {
+func showProgress(env environment) func(what, check string) {
 	f := asTerminal(env.stderr)
 	if f == nil {
 		return nil
 	}
-	return func(region, check string) { fmt.Fprintf(f, "%s%s: %s …", clearLine, region, check) }
+	return func(what, check string) { fmt.Fprintf(f, "%s%s: %s …", clearLine, what, check) }
 }
 
-// openTargets says how each region is reached. Embedded ones are started where no gateway has the
+// openTargets says how each bucket of each region is reached. Embedded ones are started where no gateway has the
 // journal; it is locked meanwhile, so that none starts them as well. stop ends what was started.
 func openTargets(ctx context.Context, cfg config.Config, chosen []config.Region) (_ []doctor.Target, stop func() error, err error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find this program's file: %w", err)
 	}
-	e := &embeddedRegions{database: cfg.DatabasePath, command: []string{executable, regionServer}}
+	e := &embeddedRegions{cfg: cfg, command: []string{executable, regionServer}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.stop())
@@ -135,15 +136,25 @@ func openTargets(ctx context.Context, cfg config.Config, chosen []config.Region)
 				return nil, nil, err
 			}
 		}
-		targets = append(targets, t)
+		for _, b := range cfg.Buckets {
+			name := b.In(c.Name)
+			if name == "" {
+				continue
+			}
+			t.Region.Bucket = name
+			if len(cfg.Buckets) > 1 {
+				t.Bucket = b.Name
+			}
+			targets = append(targets, t)
+		}
 	}
 	return targets, e.stop, nil
 }
 
 // embeddedRegions serves those that no gateway serves.
 type embeddedRegions struct {
-	database string
-	command  []string
+	cfg     config.Config
+	command []string
 	// unlock gives the journal back, nil where it was not taken.
 	unlock func() error
 	cancel []context.CancelFunc
@@ -155,12 +166,12 @@ const regionStart = 15 * time.Second
 
 func (e *embeddedRegions) open(ctx context.Context, c config.Region, t *doctor.Target) (err error) {
 	if e.unlock == nil {
-		e.unlock, err = sqlite.Lock(e.database)
+		e.unlock, err = sqlite.Lock(e.cfg.DatabasePath)
 	}
 	switch {
 	case errors.Is(err, sqlite.ErrLocked):
 		t.Note = "served by the running gateway"
-		if _, err := embeddedRegion(c, &t.Region, e.command); err != nil {
+		if _, err := embeddedRegion(e.cfg, c, &t.Region, e.command); err != nil {
 			t.Unavailable = err
 		}
 		return nil
@@ -172,7 +183,7 @@ func (e *embeddedRegions) open(ctx context.Context, c config.Region, t *doctor.T
 		t.Unavailable = err
 		return nil
 	}
-	local, err := embeddedRegion(c, &t.Region, e.command)
+	local, err := embeddedRegion(e.cfg, c, &t.Region, e.command)
 	if err != nil {
 		t.Unavailable = err
 		return nil
@@ -204,7 +215,7 @@ var symbols = map[doctor.Status]string{doctor.OK: "✓", doctor.Warning: "!", do
 func printReport(w io.Writer, r doctor.Report) error {
 	var b strings.Builder
 	for _, region := range r.Regions {
-		fmt.Fprintf(&b, "%s  %s, bucket %s", region.Name, plain(region.Endpoint), region.Bucket)
+		fmt.Fprintf(&b, "%s  %s, bucket %s", region.Title(), plain(region.Endpoint), region.Bucket)
 		if region.Embedded {
 			b.WriteString(", embedded")
 		}

@@ -70,6 +70,40 @@ func settings(variables []config.Variable) string {
 	return b.String()
 }
 
+// TestExampleOfSeveralBucketsIsAConfiguration loads the example with the lines that begin with ## in
+// place of those that name one bucket, as it says.
+func TestExampleOfSeveralBucketsIsAConfiguration(t *testing.T) {
+	content, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile(`(?m)^ +bucket:.*\n`).ReplaceAllString(string(content), "")
+	text = regexp.MustCompile(`(?m)^##`).ReplaceAllString(text, "")
+	path := filepath.Join(t.TempDir(), "tandem.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(func(name string) (string, bool) { return path, name == "CONFIG" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.Bucket{
+		{
+			Name:       "photos",
+			Regions:    []config.BucketRegion{{Region: "eu-west", Bucket: "example-photos-eu-west"}, {Region: "us-east", Bucket: "example-photos-us-east"}, {Region: "on-site", Bucket: "photos"}},
+			StaleReads: config.StaleReadsServe, MaxObjectBytes: 1 << 30,
+		},
+		{
+			Name:       "logs",
+			Regions:    []config.BucketRegion{{Region: "eu-west", Bucket: "example-logs-eu-west"}},
+			StaleReads: cfg.StaleReads, MaxObjectBytes: cfg.MaxObjectBytes,
+		},
+	}
+	if diff := cmp.Diff(want, cfg.Buckets); diff != "" {
+		t.Errorf("buckets (-want +got):\n%s", diff)
+	}
+}
+
 // TestExampleFileIsAConfiguration loads the example as it is, and with all that is commented out in it.
 func TestExampleFileIsAConfiguration(t *testing.T) {
 	content, err := os.ReadFile(exampleFile)

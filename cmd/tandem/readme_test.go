@@ -32,7 +32,7 @@ func TestReadmeListsEveryVariableAsTheGatewayReadsIt(t *testing.T) {
 	if !found || !ended {
 		t.Fatalf("README.md lacks the lines %q and %q", tableBegin, tableEnd)
 	}
-	want := table(config.Reference())
+	want := table(config.Reference()) + bucketTable(config.BucketReference())
 	if *update {
 		if err := os.WriteFile(readmeFile, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -58,6 +58,17 @@ func table(variables []config.Variable) string {
 			help += " Secret: never shown; `" + v.Name + "_FILE` may name a file that holds it."
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", v.Name, value, cell(help), cell(v.Allowed))
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// bucketTable writes what a bucket of a file's list says.
+func bucketTable(keys []config.Variable) string {
+	var b strings.Builder
+	b.WriteString("Of each bucket in the list `buckets` of a file:\n\n| Key | What it is for | Allowed |\n| --- | --- | --- |\n")
+	for _, v := range keys {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.Key, cell(v.Help), cell(v.Allowed))
 	}
 	b.WriteString("\n")
 	return b.String()

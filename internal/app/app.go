@@ -192,7 +192,7 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 				return fmt.Errorf("region %s: %w", c.Name, err)
 			}
 			local, err := localregion.New(localregion.Config{
-				Name: c.Name, Dir: dir, Bucket: c.Bucket, Command: a.opt.RegionCommand, Logger: a.opt.Logger,
+				Name: c.Name, Dir: dir, Buckets: a.cfg.BucketsIn(c.Name), Command: a.opt.RegionCommand, Logger: a.opt.Logger,
 			})
 			if err != nil {
 				return fmt.Errorf("region %s: %w", c.Name, err)

@@ -39,7 +39,12 @@ type Config struct {
 	DataDir      string // DATA_DIR: holds the index and, by default, the embedded regions
 	DatabasePath string // DATABASE_URL: the SQLite file of the journal and index; a path, never a URL
 
-	Bucket       string   // BUCKET: the one bucket that clients see; each region maps it to Region.Bucket
+	// Buckets are those that clients see, in configured order, at least one; the first is meant by
+	// requests that name none.
+	Buckets []Bucket
+
+	// Bucket is BUCKET, and empty where the file lists buckets. Buckets is what is served.
+	Bucket       string
 	Regions      []Region // in configured order, at least one; the first is the primary
 	Buckets      []Bucket // those that clients see; the first is meant by requests that name none
 	ActiveRegion string   // ACTIVE_REGION: which of Regions is active in a new journal
@@ -58,9 +63,9 @@ type Config struct {
 	AdminToken string  `json:"-"` // ADMIN_TOKEN: opens everything; empty means none, which only a loopback listener may have
 	APITokens  []Token // API_TOKENS: open objects and replication states; names and secrets are unique
 
-	MaxObjectBytes int64 // MAX_OBJECT_BYTES: the largest object accepted
-	MaxJSONBytes   int64 // MAX_JSON_BYTES: the largest JSON body accepted; it is held in memory
-	StaleReads     StaleReads
+	MaxObjectBytes int64      // MAX_OBJECT_BYTES: the largest object accepted, by a bucket that does not say
+	MaxJSONBytes   int64      // MAX_JSON_BYTES: the largest JSON body accepted; it is held in memory
+	StaleReads     StaleReads // STALE_READS: of buckets that do not say
 
 	LogLevel  slog.Level
 	LogFormat LogFormat
@@ -74,7 +79,44 @@ type Config struct {
 	settings []Setting // what Load read, secrets masked
 }
 
-// Region is one S3 endpoint with its credentials and its bucket.
+// Bucket is one that clients see.
+type Bucket struct {
+	Name string `json:"name"` // unique
+	// Regions are those that have it, in the order of Config.Regions; at least one, and ActiveRegion
+	// among them: one region is active for all buckets.
+	Regions        []BucketRegion `json:"regions"`
+	StaleReads     StaleReads     `json:"staleReads"`     // its own where the file says so, else the Config's
+	MaxObjectBytes int64          `json:"maxObjectBytes"` // likewise
+}
+
+// BucketRegion is a bucket in one region.
+type BucketRegion struct {
+	Region string `json:"region"` // its name
+	Bucket string `json:"bucket"` // what the bucket is called there; no other one is the same bucket
+}
+
+// In returns what the bucket is called in a region, "" where that does not have it.
+func (b Bucket) In(region string) string {
+	for _, r := range b.Regions {
+		if r.Region == region {
+			return r.Bucket
+		}
+	}
+	return ""
+}
+
+// BucketsIn returns what the buckets that a region has are called there, in the order of Buckets; at least one.
+func (c Config) BucketsIn(region string) []string {
+	var names []string
+	for _, b := range c.Buckets {
+		if name := b.In(region); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Region is one S3 endpoint with its credentials.
 type Region struct {
 	Name string // primary, secondary, or as the file has it; unique
 
@@ -97,7 +139,9 @@ type Region struct {
 	AccessKey string `json:"-"`
 	SecretKey string `json:"-"`
 
-	Bucket string // the bucket in this region that holds the objects of Config.Bucket
+	// Bucket is the region's own BUCKET, and empty where the file lists buckets. Config.Buckets says
+	// which there are in a region.
+	Bucket string
 
 	// ForcePathStyle puts the bucket in the path instead of the host name. It is always
 	// true where the endpoint is an IP address or localhost, as every embedded region's
@@ -177,10 +221,13 @@ func (c Config) Loopback() bool {
 // verb: a log line with the configuration in it is written sooner or later. JSON is
 // covered by the tags above.
 
-// Format implements fmt.Formatter: the settings, one to a line, secrets masked.
+// Format implements fmt.Formatter: the settings and the buckets, one to a line, secrets masked.
 func (c Config) Format(f fmt.State, _ rune) {
 	for _, s := range c.settings {
 		fmt.Fprintf(f, "%s=%s\n", s.Name, s.Value)
+	}
+	for _, b := range c.Buckets {
+		fmt.Fprintf(f, "%s.%s=%v\n", bucketsKey, b.Name, b.Regions)
 	}
 }
 

@@ -52,7 +52,10 @@ type file struct {
 	// regionsAreWrong: some region has no name that could be used, so that nothing follows from a
 	// name that is not among regions.
 	regionsAreWrong bool
-	mistakes        []Mistake
+	// buckets is the file's list of them, which is read once it is known what regions there are; nil
+	// where it has none.
+	buckets  *yaml.Node
+	mistakes []Mistake
 }
 
 type fileValue struct {
@@ -95,7 +98,7 @@ func contentOf(path string) ([]byte, error) {
 	case err != nil:
 		return nil, unreadable(err)
 	case len(content) > maxFileBytes:
-		return nil, fmt.Errorf("is larger than %s", sizeText(maxFileBytes))
+		return nil, fmt.Errorf("is larger than %s", SizeText(maxFileBytes))
 	}
 	return content, nil
 }
@@ -150,6 +153,12 @@ func (f *file) refuse(line int, key, problem, allowed string) {
 	f.mistakes = append(f.mistakes, m)
 }
 
+// refuseValue is refuse for a value that is no secret's, and may be shown.
+func (f *file) refuseValue(line int, key, value, problem, allowed string) {
+	f.refuse(line, key, problem, allowed)
+	f.mistakes[len(f.mistakes)-1].Value = value
+}
+
 func (f *file) place(line int) string { return f.path + ":" + strconv.Itoa(line) }
 
 // readRoot reads the settings that stand at the top and in blocks; of the regions only their names,
@@ -170,14 +179,18 @@ func (f *file) readRoot(root *yaml.Node) {
 		}
 	}
 	known := append(sortedKeys(settings), sortedKeys(blocks)...)
-	known = append(known, regionsKey)
+	known = append(known, regionsKey, bucketsKey)
 	slices.Sort(known)
-	f.eachKey(root, "", known, func(key string, value *yaml.Node) {
+	f.eachKey(root, "", known, notASetting, func(key string, value *yaml.Node) {
 		switch {
 		case key == regionsKey:
 			f.readRegionNames(value)
+		case key == bucketsKey:
+			if !isNull(value) {
+				f.buckets = value
+			}
 		case blocks[key] != nil:
-			f.eachKey(value, key+".", sortedKeys(blocks[key]), func(inner string, value *yaml.Node) {
+			f.eachKey(value, key+".", sortedKeys(blocks[key]), notASetting, func(inner string, value *yaml.Node) {
 				f.readValue(blocks[key][inner], value)
 			})
 		default:
@@ -201,6 +214,7 @@ func (f *file) readRegionNames(list *yaml.Node) {
 		f.regionsAreWrong = true
 		return
 	}
+	lines := make(map[string]int)
 	for i, node := range list.Content {
 		key := fmt.Sprintf("%s[%d]", regionsKey, i)
 		if !f.isPlain(node, key) || node.Kind != yaml.MappingNode {
@@ -208,41 +222,43 @@ func (f *file) readRegionNames(list *yaml.Node) {
 			f.regionsAreWrong = true
 			continue
 		}
-		name := f.nameOf(node, key)
+		name := f.nameOf(node, key, "region", regionName(), lines)
 		if name == "" {
 			f.regionsAreWrong = true
 			continue
 		}
 		f.regions = append(f.regions, fileRegion{name: name, line: node.Line, node: node})
+		lines[name] = node.Line
 	}
 }
 
-// nameOf returns the name of a region in the list, "" where it has none that can be used.
-func (f *file) nameOf(region *yaml.Node, key string) string {
-	for i := 0; i+1 < len(region.Content); i += 2 {
-		if region.Content[i].Value != "name" {
+// nameOf returns the name of a region or a bucket in its list, "" where it has none that can be used.
+// lines has those of the names before it.
+func (f *file) nameOf(item *yaml.Node, key, what string, k kind[string], lines map[string]int) string {
+	for i := 0; i+1 < len(item.Content); i += 2 {
+		if item.Content[i].Value != "name" {
 			continue
 		}
-		node, key := region.Content[i+1], key+".name"
+		node, key := item.Content[i+1], key+".name"
 		if !f.isPlain(node, key) {
 			return ""
 		}
 		if node.Kind != yaml.ScalarNode {
-			f.refuse(node.Line, key, "is not text", regionName().allowed)
+			f.refuse(node.Line, key, "is not text", k.allowed)
 			return ""
 		}
-		name, err := regionName().parse(strings.TrimSpace(node.Value))
+		name, err := k.parse(strings.TrimSpace(node.Value))
 		if err != nil {
-			f.refuse(node.Line, key, err.Error(), regionName().allowed)
+			f.refuse(node.Line, key, err.Error(), k.allowed)
 			return ""
 		}
-		if earlier := slices.IndexFunc(f.regions, func(r fileRegion) bool { return r.name == name }); earlier >= 0 {
-			f.refuse(node.Line, key, "is the name of the region at line "+strconv.Itoa(f.regions[earlier].line), "a name of its own for each region")
+		if earlier, isRepeated := lines[name]; isRepeated {
+			f.refuse(node.Line, key, "is the name of the "+what+" at line "+strconv.Itoa(earlier), "a name of its own for each "+what)
 			return ""
 		}
 		return name
 	}
-	f.refuse(region.Line, key+".name", "is not set", regionName().allowed)
+	f.refuse(item.Line, key+".name", "is not set", k.allowed)
 	return ""
 }
 
@@ -257,7 +273,7 @@ func (f *file) readRegions(table []variable) {
 			}
 		}
 		known := append([]string{"name"}, sortedKeys(settings)...)
-		f.eachKey(r.node, prefix, known, func(key string, value *yaml.Node) {
+		f.eachKey(r.node, prefix, known, notASetting, func(key string, value *yaml.Node) {
 			if key != "name" { // which was read before
 				f.readValue(settings[key], value)
 			}
@@ -265,8 +281,12 @@ func (f *file) readRegions(table []variable) {
 	}
 }
 
-// eachKey calls what is to be done with each key of a block, once; prefix is the block's own key, with a dot.
-func (f *file) eachKey(block *yaml.Node, prefix string, known []string, do func(key string, value *yaml.Node)) {
+// notASetting is said of a key that there is not.
+const notASetting = "is not a setting"
+
+// eachKey calls what is to be done with each key of a block, once; prefix is the block's own key, with
+// a dot. unknown is said of a key that is not known.
+func (f *file) eachKey(block *yaml.Node, prefix string, known []string, unknown string, do func(key string, value *yaml.Node)) {
 	own := strings.TrimSuffix(prefix, ".")
 	if isNull(block) || !f.isPlain(block, own) {
 		return
@@ -285,7 +305,7 @@ func (f *file) eachKey(block *yaml.Node, prefix string, known []string, do func(
 			if node.Kind != yaml.ScalarNode || !isName(node.Value, "-_.") {
 				key = prefix + "…" // a text with spaces in it may be anything, a secret too
 			}
-			f.refuse(node.Line, key, "is not a setting", strings.Join(known, ", "))
+			f.refuse(node.Line, key, unknown, strings.Join(known, ", "))
 		case isRepeated:
 			f.refuse(node.Line, key, "is repeated; it is set at line "+strconv.Itoa(earlier)+" already", "each setting once")
 		default:
@@ -298,14 +318,10 @@ func (f *file) eachKey(block *yaml.Node, prefix string, known []string, do func(
 // readValue takes the text of a setting, which is read as the variable's is. A list is taken where
 // the variable is one.
 func (f *file) readValue(v variable, node *yaml.Node) {
-	if !f.isPlain(node, v.Key) {
-		return
-	}
-	text := node.Value
-	switch {
-	case isNull(node):
-		return
-	case node.Kind == yaml.SequenceNode && v.list:
+	if node.Kind == yaml.SequenceNode && v.list {
+		if !f.isPlain(node, v.Key) {
+			return
+		}
 		var items []string
 		for _, item := range node.Content {
 			if !f.isPlain(item, v.Key) {
@@ -317,14 +333,33 @@ func (f *file) readValue(v variable, node *yaml.Node) {
 			}
 			items = append(items, item.Value)
 		}
-		text = strings.Join(items, ",")
-	case node.Kind != yaml.ScalarNode:
-		f.refuse(node.Line, v.Key, "is a list or a block, not a value", v.Allowed)
+		f.take(v, strings.Join(items, ","), node.Line)
 		return
 	}
-	if text = strings.TrimSpace(text); text != "" {
-		f.values[v.Name] = fileValue{text: text, line: node.Line}
+	if text, ok := f.textOf(node, v.Key, v.Allowed); ok {
+		f.take(v, text, node.Line)
 	}
+}
+
+// take keeps the text of a setting, unless it says nothing.
+func (f *file) take(v variable, text string, line int) {
+	if text = strings.TrimSpace(text); text != "" {
+		f.values[v.Name] = fileValue{text: text, line: line}
+	}
+}
+
+// textOf returns the text of one value, "" where it says nothing; false where it is none.
+func (f *file) textOf(node *yaml.Node, key, allowed string) (text string, ok bool) {
+	switch {
+	case !f.isPlain(node, key):
+		return "", false
+	case isNull(node):
+		return "", true
+	case node.Kind != yaml.ScalarNode:
+		f.refuse(node.Line, key, "is a list or a block, not a value", allowed)
+		return "", false
+	}
+	return strings.TrimSpace(node.Value), true
 }
 
 // isPlain refuses what would have a text mean another thing than it says: anchors, aliases and tags

@@ -326,7 +326,7 @@ func TestKeysOfAFileAreDistinct(t *testing.T) {
 // line by line, and shows no secret.
 func FuzzFileIsSoundOrRefused(f *testing.F) {
 	for _, text := range []string{
-		threeRegions, "", "port: [", "a: &a [*a]", "<<: *x", "regions: [{name: a}, {name: b}]\nadminToken: " + canary, "secretKey: *" + canary,
+		threeRegions, twoBuckets, "buckets: [{name: one, regions: {primary: aaa, secondary: bbb}}]\nbucket: x", "buckets: [{regions: [x]}, 1, *a]", "", "port: [", "a: &a [*a]", "<<: *x", "regions: [{name: a}, {name: b}]\nadminToken: " + canary, "secretKey: *" + canary,
 		"regions:\n- name: x\n  secretKey: &" + canary + "\n", "apiTokens: {" + canary + ": x}", "%YAML 1.1\n---\nport: 1\n...\n", "\xff\xfe", "port: !!int " + canary,
 	} {
 		f.Add(text)

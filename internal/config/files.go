@@ -50,7 +50,7 @@ func readFile(path string) ([]byte, error) {
 	case err != nil:
 		return nil, unreadable(err)
 	case len(content) > maxFileBytes:
-		return nil, fmt.Errorf("names a file of more than %s", sizeText(maxFileBytes))
+		return nil, fmt.Errorf("names a file of more than %s", SizeText(maxFileBytes))
 	case len(bytes.TrimSpace(content)) == 0:
 		return nil, errors.New("names a file with nothing in it")
 	}

@@ -117,12 +117,42 @@ func checkSound(t *testing.T, c config.Config) {
 		isPlain := err == nil && u.User == nil && u.Path == "" && u.RawQuery == "" && u.Fragment == ""
 		isServer := isPlain && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.Host == strings.ToLower(u.Host)
 		switch {
-		case !bucketName.MatchString(r.Bucket), r.S3Region == "", (r.AccessKey == "") != (r.SecretKey == ""):
-			t.Errorf("got %+v with bucket %q", r, r.Bucket)
+		case r.S3Region == "", (r.AccessKey == "") != (r.SecretKey == ""):
+			t.Errorf("got %+v", r)
 		case r.Embedded() && (r.Endpoint != "" || r.AccessKey != "" || strings.ContainsRune(r.EmbeddedDir, 0)):
 			t.Errorf("%v is a folder and a server", r)
 		case !r.Embedded() && r.Endpoint != "" && !isServer:
 			t.Errorf("endpoint %q is no server's", r.Endpoint)
+		}
+	}
+	checkBucketsSound(t, c)
+}
+
+// checkBucketsSound: each bucket is somewhere, and in the active region; each region has one; and no two are one.
+func checkBucketsSound(t *testing.T, c config.Config) {
+	t.Helper()
+	if len(c.Buckets) == 0 {
+		t.Fatal("there is no bucket")
+	}
+	names, places := make(map[string]bool), make(map[config.BucketRegion]bool)
+	for _, b := range c.Buckets {
+		if !bucketName.MatchString(b.Name) || names[b.Name] || b.In(c.ActiveRegion) == "" || b.MaxObjectBytes < 1 || b.StaleReads != config.StaleReadsRefuse && b.StaleReads != config.StaleReadsServe {
+			t.Errorf("got bucket %+v, active %s", b, c.ActiveRegion)
+		}
+		names[b.Name] = true
+		at := -1
+		for _, r := range b.Regions {
+			earlier := at
+			at = slices.IndexFunc(c.Regions, func(has config.Region) bool { return has.Name == r.Region })
+			if at <= earlier || !bucketName.MatchString(r.Bucket) || places[r] {
+				t.Errorf("%s has %+v after region %d of %v, or for the second time", b.Name, r, earlier, c.Regions)
+			}
+			places[r] = true
+		}
+	}
+	for _, r := range c.Regions {
+		if len(c.BucketsIn(r.Name)) == 0 {
+			t.Errorf("region %s has no bucket", r.Name)
 		}
 	}
 }

@@ -124,8 +124,8 @@ func sizeUnits() []option[int64] {
 	return []option[int64]{{"TiB", tib}, {"GiB", gib}, {"MiB", mib}, {"KiB", kib}}
 }
 
-// sizeText writes a size in the largest unit that leaves no remainder.
-func sizeText(n int64) string {
+// SizeText writes a size as a configuration has it, in the largest unit that leaves no remainder.
+func SizeText(n int64) string {
 	for _, unit := range sizeUnits() {
 		if n >= unit.value && n%unit.value == 0 {
 			return strconv.FormatInt(n/unit.value, 10) + unit.text
@@ -138,7 +138,7 @@ func sizeText(n int64) string {
 // rather than guessed at: half the world writes MB for MiB.
 func size(least, most int64) kind[int64] {
 	return kind[int64]{
-		allowed: fmt.Sprintf("%s to %s, in bytes or with KiB, MiB, GiB or TiB", sizeText(least), sizeText(most)),
+		allowed: fmt.Sprintf("%s to %s, in bytes or with KiB, MiB, GiB or TiB", SizeText(least), SizeText(most)),
 		parse: func(text string) (int64, error) {
 			digits, unit := text, int64(1)
 			for _, u := range sizeUnits() {

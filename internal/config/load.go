@@ -26,12 +26,15 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 	}
 	l.table = variables(names)
 	l.file.readRegions(l.table)
-	l.mistakes = l.file.mistakes
 	for _, name := range names {
 		l.cfg.Regions = append(l.cfg.Regions, Region{Name: name})
 	}
 	for _, v := range l.table {
 		l.take(v)
+		if l.isOutOfPlace(v) {
+			l.refuseOneBucket(v)
+			continue
+		}
 		l.read(v)
 	}
 	if !l.isSet(databaseVariable) || l.isWrong(databaseVariable) {
@@ -40,10 +43,11 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 	l.checkUnused()
 	l.resolveRegions()
 	l.checkActive()
+	l.resolveBuckets()
 	l.checkFolders()
 	l.checkAccess()
 	l.checkTLS()
-	if l.mistakes != nil {
+	if l.mistakes = slices.Concat(l.file.mistakes, l.mistakes); l.mistakes != nil {
 		return Config{}, &Mistakes{All: l.ordered()}
 	}
 	l.cfg.settings = l.settings()
@@ -126,10 +130,14 @@ func (l *loader) isWrong(prefix string) bool {
 	return slices.ContainsFunc(l.mistakes, func(m Mistake) bool { return strings.HasPrefix(m.Variable, prefix) })
 }
 
-// isRegionWrong reports whether a mistake was found in a variable of the region.
+// isRegionWrong reports whether a mistake was found in a variable of the region, of those that say what it is.
 func (l *loader) isRegionWrong(name string) bool {
-	return slices.ContainsFunc(l.table, func(v variable) bool { return v.region == name && l.isWrong(v.Name) })
+	return slices.ContainsFunc(l.table, func(v variable) bool { return v.region == name && !l.isOutOfPlace(v) && l.isWrong(v.Name) })
 }
+
+// isOutOfPlace reports whether the file lists buckets, and the variable names one. It is a mistake to
+// set it, from which nothing follows for its region.
+func (l *loader) isOutOfPlace(v variable) bool { return l.file.buckets != nil && v.namesBucket() }
 
 // label is what a variable is called where it is set, or would be looked for.
 func (l *loader) label(name string) string {
@@ -203,8 +211,8 @@ func (l *loader) position(name string) int {
 	return slices.IndexFunc(l.table, func(v variable) bool { return v.Name == name || v.Secret && v.Name+fileSuffix == name })
 }
 
-// ordered returns the mistakes in the order of the table; those of the file's form in that of
-// its lines, before all others.
+// ordered returns the mistakes in the order of the table; those of the file's form, and of its buckets, in
+// that of its lines, before all others.
 func (l *loader) ordered() []Mistake {
 	slices.SortStableFunc(l.mistakes, func(a, b Mistake) int {
 		return cmp.Or(l.position(a.Variable)-l.position(b.Variable), a.line-b.line)
@@ -215,6 +223,9 @@ func (l *loader) ordered() []Mistake {
 func (l *loader) settings() []Setting {
 	var all []Setting
 	for _, v := range l.table {
+		if l.isOutOfPlace(v) {
+			continue
+		}
 		s := Setting{Variable: v.Variable, Value: v.Default, Source: FromDefault}
 		if v.Name == databaseVariable {
 			s.Default = filepath.Join(l.cfg.DataDir, databaseFile)

@@ -59,6 +59,12 @@ func TestNothingSetIsTheDocumentedDefault(t *testing.T) {
 		DataDir:       "data",
 		DatabasePath:  "data/multi_region_store.db",
 		Bucket:        "tandem",
+		Buckets: []config.Bucket{{
+			Name:           "tandem",
+			Regions:        []config.BucketRegion{{Region: "primary", Bucket: "gnew-primary"}, {Region: "secondary", Bucket: "gnew-secondary"}},
+			StaleReads:     config.StaleReadsRefuse,
+			MaxObjectBytes: 5 << 40,
+		}},
 		Regions: []config.Region{
 			{Name: "primary", EmbeddedDir: "data/regions/primary", S3Region: "us-east-1", Bucket: "gnew-primary", ForcePathStyle: true},
 			{Name: "secondary", EmbeddedDir: "data/regions/secondary", S3Region: "us-east-1", Bucket: "gnew-secondary", ForcePathStyle: true},
@@ -145,6 +151,12 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		DataDir:       "/var/lib/tandem",
 		DatabasePath:  "/var/db/tandem.db",
 		Bucket:        "files",
+		Buckets: []config.Bucket{{
+			Name:           "files",
+			Regions:        []config.BucketRegion{{Region: "primary", Bucket: "one"}, {Region: "secondary", Bucket: "two"}},
+			StaleReads:     config.StaleReadsServe,
+			MaxObjectBytes: 1048577,
+		}},
 		Regions: []config.Region{
 			{Name: "primary", Endpoint: "https://minio.example:9000", S3Region: "eu-west-1", AccessKey: "AKIAPRIMARY", SecretKey: "secret/primary+", Bucket: "one", ForcePathStyle: true},
 			{Name: "secondary", Endpoint: "http://store.example", S3Region: "RegionOne", AccessKey: "AKIASECONDARY", SecretKey: "secret/secondary+", Bucket: "two", ForcePathStyle: true},

@@ -49,7 +49,7 @@ func (l *loader) isConfigured(r Region) bool { return len(l.variablesOf(r)) > 0 
 func (l *loader) variablesOf(r Region) []string {
 	var names []string
 	for _, v := range l.table {
-		if l.isSet(v.Name) && v.region == r.Name {
+		if l.isSet(v.Name) && v.region == r.Name && !l.isOutOfPlace(v) {
 			names = append(names, l.label(v.Name))
 		}
 	}
@@ -145,6 +145,7 @@ func (l *loader) checkDistinct() {
 					l.refuse(regionPrefix(r.Name)+"ENDPOINT", "is the folder of region "+earlier.Name+", or one is inside the other",
 						"a folder of its own for each region")
 				}
+			case l.file.buckets != nil: // which checkBuckets holds against each other
 			case !r.Embedded() && !earlier.Embedded() && r.Bucket == earlier.Bucket && r.service() == earlier.service():
 				l.refuse(regionPrefix(r.Name)+"BUCKET", "names the bucket of region "+earlier.Name+" ("+r.Bucket+" at the same endpoint)",
 					"a bucket of its own for each region")

@@ -7,7 +7,7 @@ const masked = "********"
 
 // Variable describes one environment variable.
 type Variable struct {
-	Name    string `json:"name"`
+	Name    string `json:"name"`    // empty for what only a file can have
 	Key     string `json:"key"`     // where a file has it, as in health.interval; empty for what cannot stand in one
 	Default string `json:"default"` // as it would be written; empty where there is none
 	Allowed string `json:"allowed"` // the accepted values, in words
@@ -37,8 +37,8 @@ type Setting struct {
 }
 
 // Settings returns every variable and its value as Load read it, secrets masked, in the
-// order of Reference, with the regions of the file in place of its two. It is empty for a Config that Load did not make, and does not
-// follow fields changed since.
+// order of Reference, with the regions of the file in place of its two; without those that name one bucket
+// where the file lists buckets. It is empty for a Config that Load did not make, and does not follow fields changed since.
 func (c Config) Settings() []Setting { return slices.Clone(c.settings) }
 
 // Reference returns every variable the gateway reads where no file names the regions, in an

@@ -37,7 +37,10 @@ const (
 	listenVariable   = "LISTEN_ADDRESS"
 	dataVariable     = "DATA_DIR"
 	databaseVariable = "DATABASE_URL"
+	bucketVariable   = "BUCKET" // and the end of a region's own
 	activeVariable   = "ACTIVE_REGION"
+	staleVariable    = "STALE_READS"
+	objectVariable   = "MAX_OBJECT_BYTES"
 	adminVariable    = "ADMIN_TOKEN"
 	tokensVariable   = "API_TOKENS"
 	certVariable     = "TLS_CERT"
@@ -89,8 +92,8 @@ func serverVariables() []variable {
 			"The folder of the index and of the embedded regions; made at start."),
 		row(databaseVariable, defaultDataDir+"/"+databaseFile, database(), func(c *Config) *string { return &c.DatabasePath },
 			"The SQLite file of the journal and index. By default "+databaseFile+" in DATA_DIR."),
-		row("BUCKET", "tandem", bucket(), func(c *Config) *string { return &c.Bucket },
-			"The bucket name that clients see; it stands for the bucket of each region."),
+		row(bucketVariable, "tandem", bucket(), func(c *Config) *string { return &c.Bucket },
+			"The bucket name that clients see; it stands for the bucket of each region. Several buckets take a file, with `buckets` in place of this and of every region's BUCKET."),
 		row(adminVariable, "", secret(minTokenLength), func(c *Config) *string { return &c.AdminToken },
 			"The bearer token that opens everything, the admin API included."),
 		row(tokensVariable, "", tokens(), func(c *Config) *[]Token { return &c.APITokens },
@@ -115,7 +118,7 @@ func regionVariables(i int, region string) []variable {
 			"The access key. Without keys the AWS SDK's default credential chain applies: profile, IAM role, web identity."),
 		text("SECRET_KEY", "", secret(1), func(r *Region) *string { return &r.SecretKey },
 			"The secret key that belongs to the access key."),
-		text("BUCKET", "gnew-"+region, bucket(), func(r *Region) *string { return &r.Bucket },
+		text(bucketVariable, "gnew-"+region, bucket(), func(r *Region) *string { return &r.Bucket },
 			"The bucket in this region. It has to exist, except in an embedded region, where it is made."),
 		row(regionPrefix(region)+"FORCE_PATH_STYLE", "0", flag(), func(c *Config) *bool { return &c.Regions[i].ForcePathStyle },
 			"Put the bucket in the path instead of the host name, as MinIO wants it. Done in any case where the host is an IP address or localhost."),
@@ -123,6 +126,20 @@ func regionVariables(i int, region string) []variable {
 			"Authorities to trust beside the system's, for an endpoint whose certificate is from one of your own."),
 	}
 }
+
+// namesBucket reports whether the variable names the one bucket that there is without a list of
+// them: to clients, or in a region.
+func (v variable) namesBucket() bool {
+	return v.Name == bucketVariable || v.region != "" && v.Name == regionPrefix(v.region)+bucketVariable
+}
+
+// staleReads accepts a rule for stale reads.
+func staleReads() kind[StaleReads] {
+	return choice(option[StaleReads]{"refuse", StaleReadsRefuse}, option[StaleReads]{"serve", StaleReadsServe})
+}
+
+// objectSize accepts the size of the largest object.
+func objectSize() kind[int64] { return size(1, 5*tib) }
 
 // regionPrefix begins the names of a region's variables.
 func regionPrefix(region string) string {
@@ -162,8 +179,7 @@ func controlVariables(regions []string) []variable {
 			"How long a presigned URL is good for where the request does not say."),
 		row("PRESIGN_GRACE", "1h", duration(time.Second, 24*time.Hour), func(c *Config) *time.Duration { return &c.PresignGrace },
 			"How long an upload by a presigned URL may go on after that has expired. The key is watched until then."),
-		row("STALE_READS", "refuse", choice(option[StaleReads]{"refuse", StaleReadsRefuse}, option[StaleReads]{"serve", StaleReadsServe}),
-			func(c *Config) *StaleReads { return &c.StaleReads },
+		row(staleVariable, "refuse", staleReads(), func(c *Config) *StaleReads { return &c.StaleReads },
 			"What to do when only an older version of an object can be had: answer 503, or serve it with a header that says so."),
 		row("LOG_LEVEL", "info", choice(option[slog.Level]{"debug", slog.LevelDebug}, option[slog.Level]{"info", slog.LevelInfo},
 			option[slog.Level]{"warn", slog.LevelWarn}, option[slog.Level]{"error", slog.LevelError}),
@@ -177,7 +193,7 @@ func controlVariables(regions []string) []variable {
 
 func limitVariables() []variable {
 	return []variable{
-		row("MAX_OBJECT_BYTES", "5TiB", size(1, 5*tib), func(c *Config) *int64 { return &c.MaxObjectBytes },
+		row(objectVariable, "5TiB", objectSize(), func(c *Config) *int64 { return &c.MaxObjectBytes },
 			"The largest object that is accepted."),
 		row("MAX_JSON_BYTES", "16MiB", size(kib, gib), func(c *Config) *int64 { return &c.MaxJSONBytes },
 			"The largest JSON body that is accepted. Such a body is held in memory."),

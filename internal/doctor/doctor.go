@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gnew/tandem/internal/region"
@@ -21,9 +22,12 @@ import (
 // Prefix is where everything that a doctor writes is, in each region's bucket.
 const Prefix = s3op.ReservedPrefix + "doctor/"
 
-// Target is a region to examine.
+// Target is a region to examine, with one bucket of it: a region with several is as many targets.
 type Target struct {
-	// Region describes it. Its Timeout is the doctor's, its Transport the default where it has none. Required.
+	// Bucket is what clients call the bucket, for the report. Targets of one name hold copies of each
+	// other. Default: there is one bucket only.
+	Bucket string
+	// Region describes the region, and has the name of the bucket there. Its Timeout is the doctor's, its Transport the default where it has none. Required.
 	Region region.Config
 	// Embedded: the region is a folder that the gateway serves itself.
 	Embedded bool
@@ -39,8 +43,8 @@ type Config struct {
 	Targets []Target
 	// Timeout is how long a region may make no progress on a request. Default 10 s.
 	Timeout time.Duration
-	// Progress is told what is examined next; it must not block. Default: nobody.
-	Progress func(region, check string)
+	// Progress is told what is examined next, a region or a bucket of one; it must not block. Default: nobody.
+	Progress func(what, check string)
 }
 
 // Doctor examines regions once.
@@ -48,6 +52,8 @@ type Doctor struct {
 	cfg Config
 	// id names the canaries of this examination in all regions.
 	id string
+	// buckets are what clients call those of the targets, each once, in their order.
+	buckets []string
 }
 
 // New checks the configuration and asks nobody.
@@ -59,10 +65,16 @@ func New(cfg Config) (*Doctor, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = func(string, string) {}
 	}
-	return &Doctor{cfg: cfg, id: rand.Text()}, nil
+	d := &Doctor{cfg: cfg, id: rand.Text()}
+	for _, t := range cfg.Targets {
+		if !slices.Contains(d.buckets, t.Bucket) {
+			d.buckets = append(d.buckets, t.Bucket)
+		}
+	}
+	return d, nil
 }
 
-// Run examines each region in turn, then compares them, and removes what it wrote. Where ctx ends
+// Run examines each target in turn, then compares them, and removes what it wrote. Where ctx ends
 // first, what was found so far is reported, and what was written is removed all the same. Nothing that a
 // region does makes it fail: that is in the report.
 func (d *Doctor) Run(ctx context.Context) Report {

@@ -281,6 +281,70 @@ func TestOneBucketForTwoRegionsIsAFailure(t *testing.T) {
 	wantNothingLeft(t, s)
 }
 
+// targetOf is a bucket of a region; clients know it under another name.
+func targetOf(name, endpoint, clients, there string) doctor.Target {
+	t := target(name, endpoint)
+	t.Bucket, t.Region.Bucket = clients, there
+	return t
+}
+
+func TestEachBucketOfEachRegionIsExamined(t *testing.T) {
+	t.Parallel()
+	newServer := func(buckets ...string) (*regiontest.Server, string) {
+		s := regiontest.NewServer(regiontest.Options{Buckets: buckets, AccessKey: "AKIATEST"})
+		return s, regiontest.Start(t, s)
+	}
+	a, primary := newServer("photos-eu", "logs-eu")
+	b, secondary := newServer("photos-us") // logs-us is missing
+	r := examine(t, t.Context(), targetOf("primary", primary, "photos", "photos-eu"), targetOf("primary", primary, "logs", "logs-eu"),
+		targetOf("secondary", secondary, "photos", "photos-us"), targetOf("secondary", secondary, "logs", "logs-us"))
+	var titles []string
+	for _, found := range r.Regions {
+		titles = append(titles, found.Title()+" "+found.Bucket+" "+string(found.Status))
+	}
+	if diff := cmp.Diff([]string{"primary (photos) photos-eu ok", "primary (logs) logs-eu ok", "secondary (photos) photos-us ok", "secondary (logs) logs-us failed"}, titles); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if i := slices.IndexFunc(r.Regions[3].Findings, func(f doctor.Finding) bool { return f.Check == "bucket" }); i < 0 ||
+		r.Regions[3].Findings[i].Found != "logs-us does not exist" || !strings.Contains(r.Regions[3].Findings[i].Advice, "list of buckets") {
+		t.Errorf("the missing bucket: %+v", r.Regions[3].Findings)
+	}
+	if diff := cmp.Diff([]doctor.Finding{
+		{Check: "separate buckets", Status: doctor.OK, Found: "primary (photos) and secondary (photos) are two"},
+		{Check: "same ETag", Status: doctor.OK, Found: "primary (photos) and secondary (photos) give the same parts the same ETag"},
+		{Check: "separate buckets", Status: doctor.OK, Found: "photos and logs are two"},
+	}, r.Across); diff != "" || r.Status != doctor.Failed {
+		t.Errorf("%s, across (-want +got):\n%s", r.Status, diff)
+	}
+	for _, found := range r.Regions[:3] {
+		data, err := json.Marshal(found)
+		if want := `"clientBucket":"` + found.ClientBucket + `"`; err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("got %s (%v), want %s in it", data, err, want)
+		}
+	}
+	if left := slices.Concat(a.Keys("photos-eu"), a.Keys("logs-eu"), b.Keys("photos-us")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// However it comes about that two buckets are one, by another name of the endpoint or by the S3's own
+// replication: it is seen.
+func TestTwoBucketsThatAreOneAreAFailure(t *testing.T) {
+	t.Parallel()
+	s := newServer(regiontest.Options{})
+	endpoint := regiontest.Start(t, s)
+	r := examine(t, t.Context(), targetOf("primary", endpoint, "photos", bucket), targetOf("primary", endpoint, "logs", bucket))
+	if len(r.Across) != 1 || r.Across[0].Status != doctor.Failed || r.Across[0].Found != "what is written in primary (photos) is in primary (logs)" || r.Status != doctor.Failed {
+		t.Errorf("%s, across: %+v", r.Status, r.Across)
+	}
+	for _, found := range r.Regions {
+		if len(flawed(found.Findings)) > 0 {
+			t.Errorf("%s meets what is another's: %+v", found.Title(), found.Findings)
+		}
+	}
+	wantNothingLeft(t, s)
+}
+
 // What a fault interrupts is removed all the same, also what was applied without an answer.
 func TestNothingIsLeftOfWhatFailed(t *testing.T) {
 	t.Parallel()

@@ -162,7 +162,11 @@ func (s *session) refused(ctx context.Context, e *region.Error) {
 	switch {
 	case e.Code == "NoSuchBucket" || e.Status == 404:
 		s.add("credentials", OK, "", "accepted")
-		s.add("bucket", Failed, "make the bucket, or correct the region's BUCKET", "%s does not exist", s.target.Region.Bucket)
+		advice := "make the bucket, or correct the region's BUCKET"
+		if s.report.ClientBucket != "" {
+			advice = "make the bucket, or correct its name in the list of buckets"
+		}
+		s.add("bucket", Failed, advice, "%s does not exist", s.target.Region.Bucket)
 	case e.Code == "PermanentRedirect" || e.Code == "AuthorizationHeaderMalformed" || e.Status == 301:
 		where := "another region"
 		if name := e.Header.Get("X-Amz-Bucket-Region"); name != "" {

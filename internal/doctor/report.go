@@ -35,16 +35,26 @@ type CallTimes struct {
 	Median    float64 `json:"medianSeconds"`
 }
 
-// RegionReport is what was found of one region.
+// RegionReport is what was found of one region, and of one bucket there.
 type RegionReport struct {
-	Name     string      `json:"name"`
-	Endpoint string      `json:"endpoint"`
-	Bucket   string      `json:"bucket"`
-	Embedded bool        `json:"embedded"`
-	Note     string      `json:"note"`
-	Status   Status      `json:"status"`
-	Findings []Finding   `json:"findings"`
-	Calls    []CallTimes `json:"calls"`
+	Name     string `json:"name"`
+	Endpoint string `json:"endpoint"`
+	Bucket   string `json:"bucket"`
+	// ClientBucket is what clients call the bucket; "" where there is one only.
+	ClientBucket string      `json:"clientBucket,omitempty"`
+	Embedded     bool        `json:"embedded"`
+	Note         string      `json:"note"`
+	Status       Status      `json:"status"`
+	Findings     []Finding   `json:"findings"`
+	Calls        []CallTimes `json:"calls"`
+}
+
+// Title names what the report is of: the region, and its bucket where there are several.
+func (r RegionReport) Title() string {
+	if r.ClientBucket == "" {
+		return r.Name
+	}
+	return r.Name + " (" + r.ClientBucket + ")"
 }
 
 // Report is what was found of all.
@@ -54,8 +64,9 @@ type Report struct {
 	// Interrupted: the examination was ended before it was done.
 	Interrupted bool           `json:"interrupted"`
 	Counts      map[Status]int `json:"counts"`
-	Regions     []RegionReport `json:"regions"`
-	// Across is what was found by comparing the regions.
+	// Regions has an entry for each bucket of each region.
+	Regions []RegionReport `json:"regions"`
+	// Across is what was found by comparing the regions, and the buckets.
 	Across []Finding `json:"across"`
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/gnew/tandem/internal/region"
 )
 
-// session is the examination of one region.
+// session is the examination of one region and one bucket there.
 type session struct {
 	*Doctor
 	target Target
@@ -39,6 +39,10 @@ const checkFactor = 6
 func (d *Doctor) newSession(ctx context.Context, t Target) *session {
 	s := &session{Doctor: d, target: t, prefix: Prefix + d.id + "/" + t.Region.Name + "/", close: func() {}}
 	s.report = RegionReport{Name: t.Region.Name, Bucket: t.Region.Bucket, Endpoint: t.Region.Endpoint, Embedded: t.Embedded, Note: t.Note, Findings: []Finding{}}
+	if t.Bucket != "" {
+		s.report.ClientBucket = t.Bucket
+		s.prefix += t.Bucket + "/" // two buckets may be one by mistake; the canaries stay apart
+	}
 	rc := t.Region
 	if rc.Transport == nil {
 		transport, err := region.NewTransport(rc.CAFile)
@@ -118,7 +122,7 @@ func (s *session) examine(ctx context.Context) {
 func (s *session) perform(ctx context.Context, c step) bool {
 	before := len(s.report.Findings)
 	if ctx.Err() == nil {
-		s.cfg.Progress(s.report.Name, c.name)
+		s.cfg.Progress(s.report.Title(), c.name)
 		bounded, cancel := context.WithTimeout(ctx, checkFactor*s.cfg.Timeout)
 		defer cancel()
 		c.run(bounded)
@@ -196,7 +200,7 @@ func (s *session) cleanUp(ctx context.Context) {
 	if s.r == nil || len(written) == 0 {
 		return
 	}
-	s.cfg.Progress(s.report.Name, "clean-up")
+	s.cfg.Progress(s.report.Title(), "clean-up")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	err := s.abortUploads(ctx)

@@ -58,7 +58,7 @@ func TestEmbeddedRegionConforms(t *testing.T) {
 func embedded(t *testing.T, clientBucket string) *region.Region {
 	t.Helper()
 	local, err := localregion.New(localregion.Config{
-		Name: "primary", Dir: t.TempDir(), Bucket: bucket, Command: []string{os.Args[0], serverRole}, Logger: slog.New(slog.DiscardHandler),
+		Name: "primary", Dir: t.TempDir(), Buckets: []string{bucket}, Command: []string{os.Args[0], serverRole}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@
 //
 // It exists so that the gateway runs on a fresh machine, and so that a failover
 // can be tested by killing a process. To the rest of the program it is an
-// endpoint, a bucket and a key pair like those of any other region.
+// endpoint, buckets and a key pair like those of any other region.
 //
 // # Processes
 //
@@ -24,9 +24,9 @@
 //
 // # The folder
 //
-//	server.json      port, key pair, bucket, kind of metadata; mode 0600
+//	server.json      port, key pair, buckets, kind of metadata; mode 0600
 //	server.lock      held by the child that serves the folder
-//	buckets/BUCKET   the objects, as files
+//	buckets/BUCKET   the objects of a bucket, as files
 //	versions/        older versions of objects in versioned buckets
 //	meta/            object metadata, only where the file system has no user attributes
 //

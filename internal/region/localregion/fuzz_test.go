@@ -85,7 +85,7 @@ func FuzzSettingsAreSoundOrRefused(f *testing.F) {
 		`{"port":20001,"accessKey":"a","secretKey":"` + secret + `","bucket":"` + bucket + `","metadata":"sidecar"}`,
 		`{"port":65536,"accessKey":"a","secretKey":"` + secret + `","bucket":"b","metadata":"xattr"}`,
 		`{"port":1,"secretKey":"` + secret + `"}`, `{"port":"` + secret + `"}`, `{"secretKey":["` + secret + `"]}`, `{"password":"` + secret + `"}`,
-		`null`, ``, `{"port":1e3}`,
+		`{"port":20001,"accessKey":"a","secretKey":"` + secret + `","bucket":"b","moreBuckets":["` + secret + `",""],"metadata":"xattr"}`, `null`, ``, `{"port":1e3}`,
 	} {
 		f.Add(text)
 	}

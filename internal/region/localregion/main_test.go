@@ -71,7 +71,7 @@ func config(dir string, logger *slog.Logger) localregion.Config {
 	return localregion.Config{
 		Name:    "primary",
 		Dir:     dir,
-		Bucket:  bucket,
+		Buckets: []string{bucket},
 		Command: []string{os.Args[0], serverRole},
 		Logger:  logger,
 	}

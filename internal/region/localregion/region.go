@@ -23,9 +23,10 @@ type Config struct {
 	// Dir is the region's folder. Required; made with mode 0700 where it does not exist.
 	// The folder belongs to one gateway at a time.
 	Dir string
-	// Bucket is the bucket that the region has once it serves. Required; a name that
-	// S3 allows. Another name at the next start makes another bucket and keeps the old.
-	Bucket string
+	// Buckets are those that the region has once it serves, all in one process. Required, one at
+	// least; names that S3 allows. A new name at the next start makes another bucket, and one that is
+	// not named any more is kept.
+	Buckets []string
 	// Command is the argv of the child, to which Dir is appended; it has to end
 	// in a call of [Serve]. Required. The child gets no environment but Go's own settings.
 	Command []string
@@ -44,8 +45,11 @@ func (c Config) validate() error {
 	require(c.Dir != "", "Dir")
 	require(len(c.Command) > 0, "Command")
 	require(c.Logger != nil, "Logger")
-	if !utils.IsValidBucketName(c.Bucket) {
-		errs = append(errs, fmt.Errorf("bucket name %q is not one that S3 allows", c.Bucket))
+	require(len(c.Buckets) > 0, "Buckets")
+	for _, name := range c.Buckets {
+		if !utils.IsValidBucketName(name) {
+			errs = append(errs, fmt.Errorf("bucket name %q is not one that S3 allows", name))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -81,7 +85,7 @@ func New(c Config) (*Region, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open embedded region %q: %w", c.Name, err)
 	}
-	s, err := openSettings(dir, c.Bucket)
+	s, err := openSettings(dir, c.Buckets)
 	if err != nil {
 		return nil, fmt.Errorf("open embedded region %q: %w", c.Name, err)
 	}
@@ -126,7 +130,7 @@ func (r *Region) CheckKey(key string) error {
 	return nil
 }
 
-// WaitReady returns nil when the child takes requests and the bucket exists, or
+// WaitReady returns nil when the child takes requests and the buckets exist, or
 // an error when ctx ends before, with the reason of the last child's death if one
 // has died. A child that was killed a moment ago may still be taken for ready.
 func (r *Region) WaitReady(ctx context.Context) error {

@@ -51,7 +51,7 @@ func TestAnotherBucketKeepsTheOld(t *testing.T) {
 	stop()
 
 	cfg := config(dir, slog.New(slog.DiscardHandler))
-	cfg.Bucket = "another"
+	cfg.Buckets = []string{"another"}
 	second, err := localregion.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +64,51 @@ func TestAnotherBucketKeepsTheOld(t *testing.T) {
 	head(t, newClient(second), "kept")
 	if _, err := newClient(second).HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: new("another")}); err != nil {
 		t.Errorf("head new bucket: %v", err)
+	}
+}
+
+// A folder that was made for one bucket takes more, and less again, without losing what is in any.
+func TestAFolderOfOneBucketTakesMore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, stop := start(t, dir)
+	etag := put(t, newClient(first), "kept", "body")
+	stop()
+	file := filepath.Join(dir, "server.json")
+	ofOne, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	cfg := config(dir, slog.New(slog.DiscardHandler))
+	cfg.Buckets = []string{bucket, "photos", "logs"}
+	second, err := localregion.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = run(t, second)
+	waitReady(t, second)
+	client := newClient(second)
+	if got := head(t, client, "kept"); *got.ETag != etag || second.Endpoint() != first.Endpoint() {
+		t.Errorf("got ETag %s at %s, want %s at %s", *got.ETag, second.Endpoint(), etag, first.Endpoint())
+	}
+	for _, name := range []string{"photos", "logs"} {
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &name, Key: &name, Body: strings.NewReader(name)}); err != nil {
+			t.Errorf("put into %s: %v", name, err)
+		}
+	}
+	if _, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: new("photos"), Key: new("logs")}); code(err) != "NotFound" {
+		t.Errorf("what is in one bucket is asked of another: got %v, want NotFound", err)
+	}
+	stop()
+
+	third, _ := start(t, dir)
+	head(t, newClient(third), "kept")
+	if _, err := newClient(third).HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: new("photos"), Key: new("photos")}); err != nil {
+		t.Errorf("a bucket that is not configured any more is lost: %v", err)
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != string(ofOne) {
+		t.Errorf("the settings of one bucket are %s (%v), want %s", got, err, ofOne)
 	}
 }
 
@@ -315,7 +360,7 @@ func TestRunRefusesASecondCall(t *testing.T) {
 
 func TestNewNamesEveryMistake(t *testing.T) {
 	t.Parallel()
-	_, err := localregion.New(localregion.Config{Bucket: "Not_A_Bucket"})
+	_, err := localregion.New(localregion.Config{Buckets: []string{"good", "Not_A_Bucket"}})
 	if err == nil {
 		t.Fatal("empty Config accepted")
 	}
@@ -323,6 +368,9 @@ func TestNewNamesEveryMistake(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want it to mention %s", err, want)
 		}
+	}
+	if _, err := localregion.New(localregion.Config{}); err == nil || !strings.Contains(err.Error(), "Buckets") {
+		t.Errorf("got %v, want it to mention Buckets", err)
 	}
 }
 
@@ -335,6 +383,7 @@ func TestDamagedSettingsAreRefused(t *testing.T) {
 		"unknown field": strings.Replace(whole, `"port"`, `"surprise":1,"port"`, 1),
 		"no port":       strings.Replace(whole, "20000", "0", 1),
 		"no secret":     strings.Replace(whole, `"s"`, `""`, 1),
+		"no name":       strings.Replace(whole, `"metadata"`, `"moreBuckets":[""],"metadata"`, 1),
 		"no bucket":     strings.Replace(whole, `"tandem"`, `""`, 1),
 		"bad metadata":  strings.Replace(whole, "xattr", "elsewhere", 1),
 	} {

@@ -48,8 +48,12 @@ type settings struct {
 	AccessKey string `json:"accessKey"`
 	SecretKey string `json:"secretKey"`
 	Bucket    string `json:"bucket"`
-	Metadata  string `json:"metadata"`
+	// MoreBuckets follow Bucket. A folder with one bucket has the file that it always had.
+	MoreBuckets []string `json:"moreBuckets,omitempty"`
+	Metadata    string   `json:"metadata"`
 }
+
+func (s settings) buckets() []string { return slices.Concat([]string{s.Bucket}, s.MoreBuckets) }
 
 func (s settings) address() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
@@ -61,8 +65,8 @@ func (s settings) validate() error {
 		return fmt.Errorf("port is %d; 1 to 65535 is allowed", s.Port)
 	case s.AccessKey == "" || s.SecretKey == "":
 		return errors.New("accessKey or secretKey is missing")
-	case s.Bucket == "":
-		return errors.New("bucket is missing")
+	case slices.Contains(s.buckets(), ""):
+		return errors.New("bucket is missing, or one of moreBuckets is empty")
 	case s.Metadata != metadataXattr && s.Metadata != metadataSidecar:
 		return fmt.Errorf("metadata is %q; %q or %q is allowed", s.Metadata, metadataXattr, metadataSidecar)
 	}
@@ -70,8 +74,8 @@ func (s settings) validate() error {
 }
 
 // openSettings reads the settings of a folder, or makes them where there are
-// none; bucket replaces the one on record. The folders exist when it returns.
-func openSettings(dir, bucket string) (settings, error) {
+// none; buckets, one at least, replace those on record. The folders exist when it returns.
+func openSettings(dir string, buckets []string) (settings, error) {
 	for _, sub := range []string{bucketsDir, versionsDir, metadataDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return settings{}, err
@@ -81,13 +85,13 @@ func openSettings(dir, bucket string) (settings, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s, err = newSettings(dir)
-	case err == nil && s.Bucket == bucket:
+	case err == nil && slices.Equal(s.buckets(), buckets):
 		return s, nil
 	}
 	if err != nil {
 		return settings{}, err
 	}
-	s.Bucket = bucket
+	s.Bucket, s.MoreBuckets = buckets[0], buckets[1:]
 	return s, writeSettings(dir, s)
 }
 

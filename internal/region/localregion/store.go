@@ -27,7 +27,7 @@ type store struct {
 
 var _ backend.Backend = (*store)(nil)
 
-// openStore opens the folder's buckets, makes the one that is configured and
+// openStore opens the folder's buckets, makes those that are configured and
 // repairs what a killed process left behind.
 func openStore(ctx context.Context, dir string, s settings) (*store, error) {
 	opts := posix.PosixOpts{
@@ -54,40 +54,43 @@ func openStore(ctx context.Context, dir string, s settings) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(makeBucket(ctx, p, root, s), tidy(root, metadata)); err != nil {
+	for _, name := range s.buckets() {
+		err = errors.Join(err, makeBucket(ctx, p, root, name, s.AccessKey))
+	}
+	if err := errors.Join(err, tidy(root, metadata)); err != nil {
 		p.Shutdown()
 		return nil, err
 	}
 	return &store{Posix: p, root: root}, nil
 }
 
-// makeBucket makes the bucket unless it is there. The access list comes last and
+// makeBucket makes the owner's bucket unless it is there. The access list comes last and
 // is what makes the folder a bucket, so what a crash in between leaves is finished by the next call.
-func makeBucket(ctx context.Context, p *posix.Posix, root string, s settings) error {
-	if err := os.MkdirAll(filepath.Join(root, s.Bucket), 0o700); err != nil {
-		return fmt.Errorf("make bucket: %w", err)
+func makeBucket(ctx context.Context, p *posix.Posix, root, name, owner string) error {
+	if err := os.MkdirAll(filepath.Join(root, name), 0o700); err != nil {
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
-	acl, err := p.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &s.Bucket})
+	acl, err := p.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &name})
 	if err != nil {
-		return fmt.Errorf("make bucket: %w", err)
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
 	if len(acl) > 0 {
 		return nil
 	}
 	acl, err = json.Marshal(auth.ACL{
-		Owner: s.AccessKey,
+		Owner: owner,
 		Grantees: []auth.Grantee{
-			{Permission: auth.PermissionFullControl, Access: s.AccessKey, Type: types.TypeCanonicalUser},
+			{Permission: auth.PermissionFullControl, Access: owner, Type: types.TypeCanonicalUser},
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("make bucket: %w", err)
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
-	if err := p.PutBucketOwnershipControls(ctx, s.Bucket, types.ObjectOwnershipBucketOwnerEnforced); err != nil {
-		return fmt.Errorf("make bucket: %w", err)
+	if err := p.PutBucketOwnershipControls(ctx, name, types.ObjectOwnershipBucketOwnerEnforced); err != nil {
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
-	if err := p.PutBucketAcl(ctx, s.Bucket, acl); err != nil {
-		return fmt.Errorf("make bucket: %w", err)
+	if err := p.PutBucketAcl(ctx, name, acl); err != nil {
+		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
 	return nil
 }
