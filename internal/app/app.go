@@ -329,9 +329,11 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 		tokens = append(tokens, t.Secret)
 	}
 	a.api, err = restapi.New(restapi.Config{
-		Gateway: a.gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
+		Buckets: []restapi.Bucket{{Name: a.cfg.Bucket, Gateway: a.gateway}}, Regions: a.gateway.Regions,
+		Access:   restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
-		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Uncompared: a.attacher.Uncompared, Checkpoint: a.notary.Latest,
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Checkpoint: a.notary.Latest,
+		Uncompared:   func(_, region string) (int64, bool) { return a.attacher.Uncompared(region) },
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(prometheus.Gatherers{registry, counters}, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),
