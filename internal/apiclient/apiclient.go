@@ -37,6 +37,8 @@ type Config struct {
 	URL string
 	// Token is sent as a bearer token; "" for none.
 	Token string
+	// Bucket that every request is about; "" for the gateway's first.
+	Bucket string
 	// TLS is for https, of the default Transport. Default: the system's authorities.
 	TLS *tls.Config
 	// Transport sends requests. Default: one of the client's own, that changes no body.
@@ -128,10 +130,11 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the gateway answered %s: %s", status, e.Detail)
 }
 
-// IsNotFound reports whether the gateway knows that there is no such object.
+// IsNotFound reports whether the gateway knows that there is no such object. A bucket that it does not know says
+// nothing of one.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*StatusError](err)
-	return ok && e.Status == http.StatusNotFound && e.Code != "NoSuchPath"
+	return ok && e.Status == http.StatusNotFound && e.Code != "NoSuchPath" && e.Code != "NoSuchBucket"
 }
 
 // UnreachableError is a request that no gateway answered, and that changed nothing.
@@ -201,7 +204,16 @@ func (c *Client) request(ctx context.Context, method, path string, h http.Header
 }
 
 // objectPath is where the API has the key.
-func objectPath(key string) string { return "/objects/" + s3op.EscapePath(key) }
+func (c *Client) objectPath(key string) string {
+	return c.inBucket("/objects/"+s3op.EscapePath(key), nil)
+}
+
+// inBucket is a path about the client's bucket, with parameters.
+func (c *Client) inBucket(path string, parameters map[string]string) string {
+	all := map[string]string{"bucket": c.Bucket}
+	maps.Copy(all, parameters)
+	return query(path, all)
+}
 
 // ask sends one request that changes nothing, once. The answer's body is the caller's to close,
 // by the exchange.

@@ -83,7 +83,7 @@ func (c *Client) Download(ctx context.Context, key string, root *os.Root, name s
 
 // fill brings what the part lacks, and verifies it.
 func (c *Client) fill(ctx context.Context, key string, p *part, in DownloadInput) (o Object, isResumed bool, err error) {
-	at, err := p.resume(key)
+	at, err := p.resume(c.Bucket, key)
 	if err != nil {
 		return o, false, err
 	}
@@ -105,7 +105,7 @@ func (c *Client) fill(ctx context.Context, key string, p *part, in DownloadInput
 	defer r.Close()
 	o = r.Object
 	if !isResumed {
-		if err := p.begin(note{key, o.ETag, o.Size}); err != nil {
+		if err := p.begin(note{c.Bucket, key, o.ETag, o.Size}); err != nil {
 			return o, false, err
 		}
 	}
@@ -117,9 +117,10 @@ func (c *Client) fill(ctx context.Context, key string, p *part, in DownloadInput
 
 // note says of which object a part is.
 type note struct {
-	Key  string `json:"key"`
-	ETag string `json:"etag"`
-	Size int64  `json:"size"`
+	Bucket string `json:"bucket,omitempty"`
+	Key    string `json:"key"`
+	ETag   string `json:"etag"`
+	Size   int64  `json:"size"`
 }
 
 // part is a download's file, locked.
@@ -181,7 +182,7 @@ func openPart(root *os.Root, name string) (*part, error) {
 }
 
 // resume reads what is there of the key's object, and returns where to go on.
-func (p *part) resume(key string) (int64, error) {
+func (p *part) resume(bucket, key string) (int64, error) {
 	info, err := p.file.Stat()
 	if err != nil {
 		return 0, fmt.Errorf("look at the file of the download: %w", err)
@@ -193,7 +194,7 @@ func (p *part) resume(key string) (int64, error) {
 		return 0, fmt.Errorf("read what the download is of: %w", err)
 	}
 	var found note
-	isOurs := json.Unmarshal(data, &found) == nil && found.Key == key && found.ETag != ""
+	isOurs := json.Unmarshal(data, &found) == nil && found.Bucket == bucket && found.Key == key && found.ETag != ""
 	if !isOurs || info.Size() == 0 || info.Size() > found.Size {
 		return 0, p.reset()
 	}

@@ -76,7 +76,7 @@ func (c *Client) List(ctx context.Context, in ListInput) iter.Seq2[Entry, error]
 
 func (c *Client) page(ctx context.Context, parameters map[string]string, in ListInput) (*pageAnswer, error) {
 	var page pageAnswer
-	err := c.readJSON(ctx, query("/objects", parameters), in.header(), func(data []byte, h http.Header) error {
+	err := c.readJSON(ctx, c.inBucket("/objects", parameters), in.header(), func(data []byte, h http.Header) error {
 		if err := json.Unmarshal(data, &page); err != nil {
 			return fmt.Errorf("read the listing (is the gateway's version another than this command's?): %w", err)
 		}
@@ -130,7 +130,7 @@ type Copy struct {
 // Replication tells how far a key's copies are.
 func (c *Client) Replication(ctx context.Context, key string) (Replication, error) {
 	var r Replication
-	err := c.readJSON(ctx, "/replication/"+s3op.EscapePath(key), nil, func(data []byte, _ http.Header) error {
+	err := c.readJSON(ctx, c.inBucket("/replication/"+s3op.EscapePath(key), nil), nil, func(data []byte, _ http.Header) error {
 		if err := json.Unmarshal(data, &r); err != nil {
 			return fmt.Errorf("read the state of the copies (is the gateway's version another than this command's?): %w", err)
 		}

@@ -97,10 +97,10 @@ func (c *Client) Head(ctx context.Context, key string, options ReadOptions) (Obj
 }
 
 func (c *Client) head(ctx context.Context, key string, options ReadOptions) (Object, error) {
-	e, err := c.ask(ctx, http.MethodHead, objectPath(key), options.header())
+	e, err := c.ask(ctx, http.MethodHead, c.objectPath(key), options.header())
 	if _, ok := errors.AsType[*StatusError](err); ok {
 		// The answer to a HEAD cannot say why. That to a GET does, or is as good.
-		e, err = c.ask(ctx, http.MethodGet, objectPath(key), options.header())
+		e, err = c.ask(ctx, http.MethodGet, c.objectPath(key), options.header())
 	}
 	if err != nil {
 		return Object{}, err
@@ -148,7 +148,7 @@ func (r *Reader) connect() error {
 	if r.ETag != "" {
 		h.Set("If-Match", s3op.QuoteETag(r.ETag))
 	}
-	answer, err := r.c.ask(r.ctx, http.MethodGet, objectPath(r.Key), h)
+	answer, err := r.c.ask(r.ctx, http.MethodGet, r.c.objectPath(r.Key), h)
 	if e, ok := errors.AsType[*StatusError](err); ok && r.ETag != "" {
 		// By its ETag the object was there, and longer.
 		if e.Status == http.StatusPreconditionFailed || e.Status == http.StatusRequestedRangeNotSatisfiable || IsNotFound(err) {

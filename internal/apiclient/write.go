@@ -36,6 +36,7 @@ type Written struct {
 	Region      string            `json:"region"`
 	Version     string            `json:"version"`
 	Replication map[string]string `json:"replication"`
+	Bucket      string            `json:"bucket"`
 }
 
 // Put writes an object. An *UnknownOutcomeError says that it may have been written; with any other
@@ -72,7 +73,7 @@ func (c *Client) put(ctx context.Context, key string, in PutInput) (Written, *se
 		_ = body.Close() // nothing is read from it
 	}
 	var connected atomic.Bool
-	req, err := c.request(traced(reqCtx, &connected), http.MethodPut, objectPath(key), in.Header, sent)
+	req, err := c.request(traced(reqCtx, &connected), http.MethodPut, c.objectPath(key), in.Header, sent)
 	if err != nil {
 		_ = body.Close() // nothing was read from it
 		return Written{}, body, err
@@ -274,7 +275,7 @@ func (c *Client) delete(ctx context.Context, key string) (Deleted, bool, error) 
 	ctx, w := newWatch(ctx, c.WriteTimeout)
 	defer w.end()
 	var connected atomic.Bool
-	req, err := c.request(traced(ctx, &connected), http.MethodDelete, objectPath(key), nil, nil)
+	req, err := c.request(traced(ctx, &connected), http.MethodDelete, c.objectPath(key), nil, nil)
 	if err != nil {
 		return Deleted{}, false, err
 	}

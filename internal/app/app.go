@@ -212,11 +212,9 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 
 // buildClients makes the clients of a bucket in a region, where it has that.
 func (a *App) buildClients(ctx context.Context, b *bucket, rc region.Config) error {
-	i := slices.IndexFunc(b.Regions, func(r config.BucketRegion) bool { return r.Region == rc.Name })
-	if i < 0 {
+	if rc.Bucket = b.In(rc.Name); rc.Bucket == "" {
 		return nil
 	}
-	rc.Bucket = b.Regions[i].Bucket
 	watcher, err := region.New(ctx, rc)
 	if err != nil {
 		return err
@@ -296,9 +294,11 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 		tokens = append(tokens, t.Secret)
 	}
 	a.api, err = restapi.New(restapi.Config{
-		Gateway: a.buckets.list[0].gateway, Access: restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
+		Buckets: a.buckets.fronts(), Regions: a.buckets.Regions,
+		Access:   restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
-		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Uncompared: a.buckets.uncomparedIn, Checkpoint: a.notary.Latest,
+		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Checkpoint: a.notary.Latest,
+		Uncompared:   a.buckets.uncompared,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(prometheus.Gatherers{registry, counters}, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),

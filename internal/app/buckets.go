@@ -18,6 +18,7 @@ import (
 	"github.com/gnew/tandem/internal/reconcile"
 	"github.com/gnew/tandem/internal/region"
 	"github.com/gnew/tandem/internal/replicate"
+	"github.com/gnew/tandem/internal/restapi"
 	"github.com/gnew/tandem/internal/settle"
 )
 
@@ -115,7 +116,7 @@ func (a *App) buildMarks(b *bucket) (err error) {
 
 // has reports whether the bucket is in the region.
 func (b *bucket) has(name string) bool {
-	return slices.ContainsFunc(b.Regions, func(r config.BucketRegion) bool { return r.Region == name })
+	return b.In(name) != ""
 }
 
 // returned: what waited for a region, or for another epoch, waits no longer.
@@ -291,6 +292,14 @@ func (s *buckets) probed(name string) probed {
 func (s *buckets) lagging() (list []replicate.LaggingBucket) {
 	for _, b := range s.list {
 		list = append(list, replicate.LaggingBucket{Name: b.Name, Regions: b.gateway.Regions()})
+	}
+	return list
+}
+
+// fronts are the buckets as clients ask for them.
+func (s *buckets) fronts() (list []restapi.Bucket) {
+	for _, b := range s.list {
+		list = append(list, restapi.Bucket{Name: b.Name, Gateway: b.gateway})
 	}
 	return list
 }

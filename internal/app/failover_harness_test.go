@@ -132,9 +132,9 @@ func (g *rig) failovers() []promoted {
 }
 
 type ledgerEntry struct {
-	ID, Size                                        int64
-	Kind, Key, Version, Operation, ETag, At, Region string
-	Outcome, ClosedAt, Reason                       *string
+	ID, Size                                                int64
+	Kind, Bucket, Key, Version, Operation, ETag, At, Region string
+	Outcome, ClosedAt, Reason                               *string
 }
 
 func (e ledgerEntry) outcome() string {
@@ -178,10 +178,10 @@ func (g *rig) wantEntry(epoch int64, key, kind, outcome string) ledgerEntry {
 }
 
 type conflict struct {
-	ID, Size                                                                          int64
-	Key, State, Loser, Winner, Operation, ETag, ContentType, Region, FoundAt, KeptKey string
-	Deleted                                                                           bool
-	LastError, Resolution, ResolvedAt, ResolvedBy                                     *string
+	ID, Size                                                                                  int64
+	Bucket, Key, State, Loser, Winner, Operation, ETag, ContentType, Region, FoundAt, KeptKey string
+	Deleted                                                                                   bool
+	LastError, Resolution, ResolvedAt, ResolvedBy                                             *string
 }
 
 // conflicts are those of a key, resolved ones included; of every key with "".

@@ -258,9 +258,9 @@ func escape(key string) string {
 
 // written is the answer to a PUT or POST.
 type written struct {
-	Key, ETag, ContentType, Region, Version string
-	Size                                    int64
-	Replication                             map[string]string
+	Bucket, Key, ETag, ContentType, Region, Version string
+	Size                                            int64
+	Replication                                     map[string]string
 }
 
 // put writes an object, which must succeed.
@@ -326,10 +326,10 @@ func (g *rig) wantObject(key, data string, edits ...edit) response {
 
 // replication is the answer to GET /replication/{key}.
 type replication struct {
-	Key, Version, ETag, ContentType, LastRegion, CreatedAt, UpdatedAt string
-	Deleted, Settled                                                  bool
-	Size                                                              int64
-	Regions                                                           []copyState
+	Bucket, Key, Version, ETag, ContentType, LastRegion, CreatedAt, UpdatedAt string
+	Deleted, Settled                                                          bool
+	Size                                                                      int64
+	Regions                                                                   []copyState
 }
 
 type copyState struct {
@@ -407,6 +407,17 @@ type gatewayState struct {
 		OpenURLs                     struct {
 			Count int64
 			Until *time.Time
+		}
+		Buckets []struct {
+			Name, Bucket        string
+			Compared, Regressed bool
+			NeverCompared       *int64
+			Pending             struct{ Keys, Bytes, Failing, Unreplicable int64 }
+			LagSeconds          *float64
+			OpenURLs            struct {
+				Count int64
+				Until *time.Time
+			}
 		}
 	}
 }

@@ -82,10 +82,10 @@ func TestMetricsAreThereAndSayNothingOfKeys(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		`tandem_pending_keys{bucket="tandem",region="secondary"}`:                                  "1",
-		`tandem_pending_bytes{bucket="tandem",region="secondary"}`:                                 "7",
-		`tandem_pending_keys{bucket="tandem",region="primary"}`:                                    "0",
-		`tandem_lag_seconds{bucket="tandem",region="primary"}`:                                     "0",
+		`tandem_pending_keys{bucket="tandem",region="secondary"}`:                  "1",
+		`tandem_pending_bytes{bucket="tandem",region="secondary"}`:                 "7",
+		`tandem_pending_keys{bucket="tandem",region="primary"}`:                    "0",
+		`tandem_lag_seconds{bucket="tandem",region="primary"}`:                     "0",
 		`tandem_writes_total{op="put",outcome="acknowledged"}`:                     "2",
 		`tandem_writes_total{op="put",outcome="in_doubt"}`:                         "1",
 		`tandem_settled_keys_total{decision="adopted"}`:                            "1",

@@ -46,7 +46,6 @@ type Config struct {
 	// Bucket is BUCKET, and empty where the file lists buckets. Buckets is what is served.
 	Bucket       string
 	Regions      []Region // in configured order, at least one; the first is the primary
-	Buckets      []Bucket // those that clients see; the first is meant by requests that name none
 	ActiveRegion string   // ACTIVE_REGION: which of Regions is active in a new journal
 	FailoverMode FailoverMode
 
@@ -152,17 +151,6 @@ type Region struct {
 	// system's, empty where there are none. Only a region with an https endpoint has one.
 	CAFile string
 }
-
-// Bucket is one of the buckets that clients see.
-type Bucket struct {
-	Name           string
-	Regions        []BucketRegion // those that have it, in the order of Config.Regions; at least one
-	StaleReads     StaleReads
-	MaxObjectBytes int64
-}
-
-// BucketRegion is a region that has a bucket, and its own name for that.
-type BucketRegion struct{ Region, Bucket string }
 
 // Embedded reports whether the gateway runs this region itself.
 func (r Region) Embedded() bool { return r.EmbeddedDir != "" }

@@ -51,11 +51,6 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 		return Config{}, &Mistakes{All: l.ordered()}
 	}
 	l.cfg.settings = l.settings()
-	one := Bucket{Name: l.cfg.Bucket, StaleReads: l.cfg.StaleReads, MaxObjectBytes: l.cfg.MaxObjectBytes}
-	for _, r := range l.cfg.Regions {
-		one.Regions = append(one.Regions, BucketRegion{r.Name, r.Bucket})
-	}
-	l.cfg.Buckets = []Bucket{one}
 	return l.cfg, nil
 }
 

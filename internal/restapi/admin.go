@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 )
 
 type replicationBody struct {
+	Bucket      string     `json:"bucket"`
 	Key         string     `json:"key"`
 	Version     string     `json:"version" doc:"The acknowledged version: epoch and number of the write."`
 	Deleted     bool       `json:"deleted" doc:"Whether that version is a delete."`
@@ -34,13 +36,13 @@ type copyBody struct {
 	NextTry   *string `json:"nextTry" format:"date-time" doc:"When the next attempt is due; null where none is."`
 }
 
-func (a *API) getReplication(w http.ResponseWriter, r *http.Request, key string) error {
-	o, err := a.Gateway.Status(r.Context(), key)
+func (a *API) getReplication(w http.ResponseWriter, r *http.Request, b Bucket, key string) error {
+	o, err := b.Gateway.Status(r.Context(), key)
 	if err != nil {
 		return err
 	}
 	body := replicationBody{
-		Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: isSettled(o, a.Gateway.State().Active), ETag: o.ETag, Size: o.Size,
+		Bucket: b.Name, Key: key, Version: o.Version.String(), Deleted: o.Deleted, Settled: isSettled(o, b.Gateway.State().Active), ETag: o.ETag, Size: o.Size,
 		ContentType: o.ContentType, LastRegion: o.LastRegion, CreatedAt: formatTime(o.CreatedAt), UpdatedAt: formatTime(o.UpdatedAt),
 		Regions: []copyBody{},
 	}
@@ -74,19 +76,31 @@ type stateBody struct {
 }
 
 type regionBody struct {
-	Name          string       `json:"name"`
-	Role          string       `json:"role" enum:"active,replica"`
-	Endpoint      string       `json:"endpoint"`
-	Bucket        string       `json:"bucket"`
-	Health        string       `json:"health" doc:"What the probes found, in a word: up, down, unknown, or what is wrong."`
-	Since         *string      `json:"healthSince" format:"date-time" doc:"Since when; null before the first probe."`
-	Error         *string      `json:"lastError" doc:"What the last probe that failed met."`
-	Compared      bool         `json:"compared" doc:"Whether its bucket was compared with the index, so that what it lacks is known."`
-	Regressed     bool         `json:"regressed" doc:"Whether it came back older than it was, and is being verified."`
-	Pending       pendingBody  `json:"pending" doc:"The copies that it is to get."`
-	NeverCompared *int64       `json:"neverCompared" doc:"How many keys of it the index does not know; null where it was compared, or while they are not counted."`
-	LagSeconds    *float64     `json:"lagSeconds" doc:"The age of the copy that has waited longest; null where its bucket was never compared, for then nobody knows."`
-	OpenURLs      openURLsBody `json:"openUrls" doc:"The presigned PUTs that may yet bring something."`
+	Name          string             `json:"name"`
+	Role          string             `json:"role" enum:"active,replica"`
+	Endpoint      string             `json:"endpoint"`
+	Bucket        string             `json:"bucket" doc:"What the first of its buckets is called there."`
+	Health        string             `json:"health" doc:"What the probes found, in a word: up, down, unknown, or what is wrong."`
+	Since         *string            `json:"healthSince" format:"date-time" doc:"Since when; null before the first probe."`
+	Error         *string            `json:"lastError" doc:"What the last probe that failed met."`
+	Compared      bool               `json:"compared" doc:"Whether each of its buckets was compared with the index, so that what it lacks is known."`
+	Regressed     bool               `json:"regressed" doc:"Whether it came back older than it was in any of its buckets, and is being verified."`
+	Pending       pendingBody        `json:"pending" doc:"The copies that it is to get, of all buckets."`
+	NeverCompared *int64             `json:"neverCompared" doc:"How many keys of it the index does not know; null where it was compared, or while they are not counted in each bucket."`
+	LagSeconds    *float64           `json:"lagSeconds" doc:"The age of the copy that has waited longest; null where one of its buckets was never compared, for then nobody knows."`
+	OpenURLs      openURLsBody       `json:"openUrls" doc:"The presigned PUTs that may yet bring something."`
+	Buckets       []regionBucketBody `json:"buckets" doc:"The same of each bucket that it has."`
+}
+
+type regionBucketBody struct {
+	Name          string       `json:"name" doc:"The name that clients see."`
+	Bucket        string       `json:"bucket" doc:"What it is called in the region."`
+	Compared      bool         `json:"compared"`
+	Regressed     bool         `json:"regressed"`
+	Pending       pendingBody  `json:"pending"`
+	LagSeconds    *float64     `json:"lagSeconds"`
+	NeverCompared *int64       `json:"neverCompared"`
+	OpenURLs      openURLsBody `json:"openUrls"`
 }
 
 type openURLsBody struct {
@@ -102,12 +116,14 @@ type pendingBody struct {
 }
 
 func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
-	statuses, err := a.Gateway.RegionStatuses(r.Context())
+	statuses, err := a.statuses(r.Context())
 	if err != nil {
 		return s3op.WrapError(s3op.Unavailable, "ServiceUnavailable", "the index cannot be read; try again", err)
 	}
-	state := a.Gateway.State()
-	body := stateBody{Active: state.Active, Replicas: []string{}, Epoch: state.Epoch, Mode: a.FailoverMode, Checkpoint: a.Checkpoint()}
+	state := a.first().Gateway.State()
+	body := stateBody{
+		Active: state.Active, Replicas: []string{}, Epoch: state.Epoch, Mode: a.FailoverMode, Regions: []regionBody{}, Checkpoint: a.Checkpoint(),
+	}
 	if blocked := a.Failover.Blocked(); len(blocked) > 0 {
 		body.BlockedBy = describeObjections(blocked)
 	}
@@ -115,11 +131,18 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 	for _, h := range a.Health() {
 		healths[h.Region] = h
 	}
-	for _, s := range statuses {
-		if !s.IsActive {
-			body.Replicas = append(body.Replicas, s.Name)
+	for _, name := range a.Regions() {
+		of := statuses[name]
+		if len(of) == 0 {
+			continue // it was removed since
 		}
-		body.Regions = append(body.Regions, a.describeRegion(s, healths[s.Name]))
+		region := a.describeRegion(of, healths[name])
+		if name == state.Active {
+			region.Role = "active"
+		} else {
+			body.Replicas = append(body.Replicas, name)
+		}
+		body.Regions = append(body.Regions, region)
 	}
 	if len(body.Replicas) > 0 {
 		body.Replica = &body.Replicas[0]
@@ -128,20 +151,92 @@ func (a *API) getState(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) describeRegion(s gateway.RegionStatus, h health.Status) regionBody {
-	body := regionBody{
-		Name: s.Name, Role: "replica", Endpoint: s.Endpoint, Bucket: s.Bucket, Compared: s.Compared, Regressed: s.Regressed,
-		Health:  describeHealth(h),
-		Pending: pendingBody{s.Lag.Keys, s.Lag.Bytes, s.Lag.Failing, s.Lag.Unreplicable},
+// bucketStatus is how a bucket is in one region.
+type bucketStatus struct {
+	name string
+	gateway.RegionStatus
+	// uncompared is how many keys of it the index does not know; nil where it was compared, or while they are not counted.
+	uncompared *int64
+}
+
+// statuses are those of each region's buckets, by the region's name, in the order of the buckets.
+func (a *API) statuses(ctx context.Context) (map[string][]bucketStatus, error) {
+	of := make(map[string][]bucketStatus)
+	for _, b := range a.Buckets {
+		statuses, err := b.Gateway.RegionStatuses(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range statuses {
+			one := bucketStatus{name: b.Name, RegionStatus: s}
+			if keys, known := a.Uncompared(b.Name, s.Name); known && !s.Compared {
+				one.uncompared = &keys
+			}
+			of[s.Name] = append(of[s.Name], one)
+		}
 	}
-	if s.IsActive {
-		body.Role = "active"
+	return of, nil
+}
+
+// summed is how all of a region's buckets are together, with the names of the first.
+func summed(all []bucketStatus) bucketStatus {
+	sum := all[0]
+	sum.uncompared = uncomparedIn(all)
+	for _, s := range all[1:] {
+		sum.Compared, sum.Regressed = sum.Compared && s.Compared, sum.Regressed || s.Regressed
+		sum.Lag.Keys += s.Lag.Keys
+		sum.Lag.Bytes += s.Lag.Bytes
+		sum.Lag.Failing += s.Lag.Failing
+		sum.Lag.Unreplicable += s.Lag.Unreplicable
+		if oldest := s.Lag.OldestPending; !oldest.IsZero() && (sum.Lag.OldestPending.IsZero() || oldest.Before(sum.Lag.OldestPending)) {
+			sum.Lag.OldestPending = oldest
+		}
+		sum.OpenURLs.Count += s.OpenURLs.Count
+		if s.OpenURLs.Until.After(sum.OpenURLs.Until) {
+			sum.OpenURLs.Until = s.OpenURLs.Until
+		}
 	}
-	if body.OpenURLs.Count = s.OpenURLs.Count; s.OpenURLs.Count > 0 {
+	return sum
+}
+
+// uncomparedIn adds up what the index does not know; nil where every bucket was compared, or one that was not is not counted.
+func uncomparedIn(all []bucketStatus) (keys *int64) {
+	for _, s := range all {
+		switch {
+		case s.Compared:
+			continue
+		case s.uncompared == nil:
+			return nil
+		case keys == nil:
+			keys = new(int64)
+		}
+		*keys += *s.uncompared
+	}
+	return keys
+}
+
+func (s *bucketStatus) describe() regionBucketBody {
+	body := regionBucketBody{
+		Name: s.name, Bucket: s.Bucket, Compared: s.Compared, Regressed: s.Regressed,
+		Pending:    pendingBody{s.Lag.Keys, s.Lag.Bytes, s.Lag.Failing, s.Lag.Unreplicable},
+		LagSeconds: lagSeconds(s.Compared, s.Lag.OldestPending), NeverCompared: s.uncompared, OpenURLs: openURLsBody{Count: s.OpenURLs.Count},
+	}
+	if s.OpenURLs.Count > 0 {
 		body.OpenURLs.Until = new(formatTime(s.OpenURLs.Until))
 	}
-	if keys, known := a.Uncompared(s.Name); known && !s.Compared {
-		body.NeverCompared = &keys
+	return body
+}
+
+// describeRegion tells of a replica that has these buckets.
+func (a *API) describeRegion(of []bucketStatus, h health.Status) regionBody {
+	all := summed(of)
+	sum := all.describe()
+	body := regionBody{
+		Name: all.Name, Role: "replica", Endpoint: all.Endpoint, Bucket: sum.Bucket, Health: describeHealth(h), Compared: sum.Compared, Regressed: sum.Regressed,
+		Pending: sum.Pending, NeverCompared: sum.NeverCompared, LagSeconds: sum.LagSeconds, OpenURLs: sum.OpenURLs, Buckets: []regionBucketBody{},
+	}
+	for _, s := range of {
+		body.Buckets = append(body.Buckets, s.describe())
 	}
 	if !h.Since.IsZero() {
 		body.Since = new(formatTime(h.Since))
@@ -149,7 +244,6 @@ func (a *API) describeRegion(s gateway.RegionStatus, h health.Status) regionBody
 	if h.LastError != "" {
 		body.Error = &h.LastError
 	}
-	body.LagSeconds = lagSeconds(s.Compared, s.Lag.OldestPending)
 	return body
 }
 
@@ -178,9 +272,9 @@ type statusBody struct {
 // getHealth tells what the probes have found. It is open, so it says no more than a word of
 // each region. It asks nobody, and so never waits.
 func (a *API) getHealth(w http.ResponseWriter, r *http.Request) error {
-	body := healthBody{Status: "ok", Active: a.Gateway.State().Active, Regions: make(map[string]string)}
+	body := healthBody{Status: "ok", Active: a.first().Gateway.State().Active, Regions: make(map[string]string)}
 	down := 0
-	known := a.Gateway.Regions()
+	known := a.Regions()
 	for _, h := range a.Health() {
 		if !slices.Contains(known, h.Region) {
 			continue // it was removed

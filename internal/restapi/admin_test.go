@@ -150,7 +150,8 @@ func newFront(t *testing.T) *front {
 		{Epoch: 1, To: "a", At: at},
 	}
 	api, err := restapi.New(restapi.Config{
-		Gateway: f.gateway, Failover: f.failover, Records: f.records, Health: func() []health.Status { return nil },
+		Buckets: []restapi.Bucket{{Name: fuzzBucket, Gateway: f.gateway}}, Regions: func() []string { return []string{"a", "b"} },
+		Failover: f.failover, Records: f.records, Health: func() []health.Status { return nil },
 		Stats:      func(context.Context) (stats.Report, error) { return stats.Report{}, errInside },
 		Checkpoint: func() string { return "signed" }, Access: restapi.NewAccess(adminToken, []string{apiToken}, true),
 		Ready: func() error { return nil }, MaxJSONBytes: 1 << 10, MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
@@ -363,7 +364,7 @@ func entries(n int64) []failover.Entry {
 	var all []failover.Entry
 	for id := int64(1); id <= n; id++ {
 		e := failover.Entry{
-			ID: id, Failover: 2, Kind: journal.AtRisk, Key: fmt.Sprint("key ", id), Version: journal.Version{Epoch: 1, Sequence: id},
+			ID: id, Failover: 2, Kind: journal.AtRisk, Bucket: fuzzBucket, Key: fmt.Sprint("key ", id), Version: journal.Version{Epoch: 1, Sequence: id},
 			Operation: journal.Put, ETag: "e", Size: id, At: at, Region: "a",
 		}
 		if id%2 == 0 {
@@ -378,9 +379,9 @@ func TestLedgerIsReadPageByPage(t *testing.T) {
 	t.Parallel()
 	f := newFront(t)
 	f.records.ledger = entries(3)
-	const open = `{"id": 1, "kind": "at-risk", "key": "key 1", "version": "1-1", "operation": "put", "size": 1, "etag": "e",
+	const open = `{"id": 1, "kind": "at-risk", "bucket": "tandem", "key": "key 1", "version": "1-1", "operation": "put", "size": 1, "etag": "e",
 		"at": "2026-03-01T12:00:00.123Z", "region": "a", "outcome": null, "closedAt": null, "reason": null}`
-	const closed = `{"id": 2, "kind": "at-risk", "key": "key 2", "version": "1-2", "operation": "put", "size": 2, "etag": "e",
+	const closed = `{"id": 2, "kind": "at-risk", "bucket": "tandem", "key": "key 2", "version": "1-2", "operation": "put", "size": 2, "etag": "e",
 		"at": "2026-03-01T12:00:00.123Z", "region": "a", "outcome": "recovered", "closedAt": "2026-03-01T12:01:00.123Z", "reason": "another region has it"}`
 	f.want(f.do("GET", "/admin/failovers/2/ledger?limit=1", ""), 200, `{"entries": [`+open+`], "next": 1}`)
 	f.want(f.do("GET", "/admin/failovers/2/ledger?limit=1&after=1&format=json", ""), 200, `{"entries": [`+closed+`], "next": 2}`)
@@ -436,7 +437,7 @@ func TestLedgerAsCSVHasEveryKeyAsItIs(t *testing.T) {
 		"a,b", `a "quoted" b`, "two\nlines", "=1+1", "+1", "-1", "@x", " blank ", "", "café 🙂", `\.`, "tab\there", `"`, `""`, ",", "#",
 	}
 	for i, key := range keys {
-		f.records.ledger = append(f.records.ledger, failover.Entry{ID: int64(i + 3), Kind: journal.InDoubt, Key: key, Operation: journal.Delete, At: at, Region: "a"})
+		f.records.ledger = append(f.records.ledger, failover.Entry{ID: int64(i + 3), Kind: journal.InDoubt, Bucket: fuzzBucket, Key: key, Operation: journal.Delete, At: at, Region: "a"})
 	}
 	w := f.do("GET", "/admin/failovers/2/ledger?format=csv", "")
 	if got := w.Header().Get("Content-Type"); w.Code != http.StatusOK || got != "text/csv; charset=utf-8; header=present" {
@@ -446,9 +447,9 @@ func TestLedgerAsCSVHasEveryKeyAsItIs(t *testing.T) {
 		t.Errorf("got Content-Disposition %q", got)
 	}
 	head, _, _ := strings.Cut(w.Body.String(), "\n3,")
-	if want := `id,kind,key,version,operation,size,etag,at,region,outcome,closedAt,reason
-1,at-risk,key 1,1-1,put,1,e,2026-03-01T12:00:00.123Z,a,,,
-2,at-risk,key 2,1-2,put,2,e,2026-03-01T12:00:00.123Z,a,recovered,2026-03-01T12:01:00.123Z,another region has it`; head != want {
+	if want := `id,kind,key,version,operation,size,etag,at,region,outcome,closedAt,reason,bucket
+1,at-risk,key 1,1-1,put,1,e,2026-03-01T12:00:00.123Z,a,,,,tandem
+2,at-risk,key 2,1-2,put,2,e,2026-03-01T12:00:00.123Z,a,recovered,2026-03-01T12:01:00.123Z,another region has it,tandem`; head != want {
 		t.Errorf("got\n%s\nwant\n%s", head, want)
 	}
 	records, err := csv.NewReader(w.Body).ReadAll()
@@ -514,25 +515,25 @@ func TestLedgerAsCSVThatFailsIsNoLedger(t *testing.T) {
 func conflicts() []failover.Conflict {
 	return []failover.Conflict{
 		{
-			ID: 1, Key: "k", Loser: journal.Version{Epoch: 1, Sequence: 5}, Winner: journal.Version{Epoch: 2, Sequence: 6}, Operation: journal.Put, ETag: "e",
+			ID: 1, Bucket: fuzzBucket, Key: "k", Loser: journal.Version{Epoch: 1, Sequence: 5}, Winner: journal.Version{Epoch: 2, Sequence: 6}, Operation: journal.Put, ETag: "e",
 			Size: 7, ContentType: "text/plain", Region: "a", FoundAt: at, State: journal.ConflictFound, KeptKey: ".tandem/conflicts/x/1-5", LastError: "locked",
 		},
-		{ID: 2, Key: "k", Operation: journal.Delete, Deleted: true, Region: "a", FoundAt: at, State: journal.ConflictKept},
+		{ID: 2, Bucket: fuzzBucket, Key: "k", Operation: journal.Delete, Deleted: true, Region: "a", FoundAt: at, State: journal.ConflictKept},
 		{
-			ID: 3, Key: "k", Operation: journal.Put, Region: "a", FoundAt: at, State: journal.ConflictResolved, Resolution: "both (copy)",
+			ID: 3, Bucket: fuzzBucket, Key: "k", Operation: journal.Put, Region: "a", FoundAt: at, State: journal.ConflictResolved, Resolution: "both (copy)",
 			ResolvedAt: at.Add(time.Minute), ResolvedBy: "admin",
 		},
 	}
 }
 
 const (
-	foundConflict = `{"id": 1, "key": "k", "state": "found", "loser": "1-5", "winner": "2-6", "operation": "put", "deleted": false, "etag": "e", "size": 7,
+	foundConflict = `{"id": 1, "bucket": "tandem", "key": "k", "state": "found", "loser": "1-5", "winner": "2-6", "operation": "put", "deleted": false, "etag": "e", "size": 7,
 		"contentType": "text/plain", "region": "a", "foundAt": "2026-03-01T12:00:00.123Z", "keptKey": ".tandem/conflicts/x/1-5", "lastError": "locked",
 		"resolution": null, "resolvedAt": null, "resolvedBy": null}`
-	keptConflict = `{"id": 2, "key": "k", "state": "kept", "loser": "", "winner": "", "operation": "delete", "deleted": true, "etag": "", "size": 0,
+	keptConflict = `{"id": 2, "bucket": "tandem", "key": "k", "state": "kept", "loser": "", "winner": "", "operation": "delete", "deleted": true, "etag": "", "size": 0,
 		"contentType": "", "region": "a", "foundAt": "2026-03-01T12:00:00.123Z", "keptKey": "", "lastError": null,
 		"resolution": null, "resolvedAt": null, "resolvedBy": null}`
-	resolvedConflict = `{"id": 3, "key": "k", "state": "resolved", "loser": "", "winner": "", "operation": "put", "deleted": false, "etag": "", "size": 0,
+	resolvedConflict = `{"id": 3, "bucket": "tandem", "key": "k", "state": "resolved", "loser": "", "winner": "", "operation": "put", "deleted": false, "etag": "", "size": 0,
 		"contentType": "", "region": "a", "foundAt": "2026-03-01T12:00:00.123Z", "keptKey": "", "lastError": null,
 		"resolution": "both (copy)", "resolvedAt": "2026-03-01T12:01:00.123Z", "resolvedBy": "admin"}`
 )
@@ -588,7 +589,7 @@ func TestAuditIsReadPageByPageWithTheNewestCheckpoint(t *testing.T) {
 	f.want(f.do("GET", "/admin/audit", ""), 200, `{"entries": [], "next": null, "checkpoint": "signed"}`)
 	head := audit.Genesis("journal")
 	for i := range int64(2500) {
-		e := audit.Entry{Index: i + 1, At: at, Action: audit.Write, Actor: "client", Bucket: "bucket", Key: "k", Version: "1-1", Region: "a", Detail: "{}"}
+		e := audit.Entry{Index: i + 1, At: at, Action: audit.Write, Actor: "client", Bucket: fuzzBucket, Key: "k", Version: "1-1", Region: "a", Detail: "{}"}
 		if i == 1 {
 			e = audit.Entry{Index: 2, At: at.Truncate(time.Second), Action: audit.Promote, Actor: "admin"}
 		}
@@ -597,7 +598,7 @@ func TestAuditIsReadPageByPageWithTheNewestCheckpoint(t *testing.T) {
 	}
 	first, second := f.records.entries[0], f.records.entries[1]
 	f.want(f.do("GET", "/admin/audit?limit=2", ""), 200, `{"entries": [
-		{"index": 1, "at": "2026-03-01T12:00:00.123456Z", "action": "`+string(audit.Write)+`", "actor": "client", "bucket": "bucket", "key": "k", "version": "1-1",
+		{"index": 1, "at": "2026-03-01T12:00:00.123456Z", "action": "`+string(audit.Write)+`", "actor": "client", "bucket": "tandem", "key": "k", "version": "1-1",
 			"region": "a", "detail": "{}", "hash": "`+first.Hash.String()+`"},
 		{"index": 2, "at": "2026-03-01T12:00:00.000000Z", "action": "`+string(audit.Promote)+`", "actor": "admin", "hash": "`+second.Hash.String()+`"}
 	], "next": 2, "checkpoint": "signed"}`)

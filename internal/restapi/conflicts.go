@@ -23,6 +23,7 @@ type Records interface {
 
 type conflictBody struct {
 	ID          int64   `json:"id"`
+	Bucket      string  `json:"bucket"`
 	Key         string  `json:"key"`
 	State       string  `json:"state" enum:"found,kept,resolved" doc:"kept: the loser is safe, and the conflict can be resolved."`
 	Loser       string  `json:"loser" doc:"The version that the winner never saw."`
@@ -53,7 +54,7 @@ type resolveBody struct {
 
 func describeConflict(c failover.Conflict) conflictBody {
 	body := conflictBody{
-		ID: c.ID, Key: c.Key, State: string(c.State), Loser: c.Loser.String(), Winner: c.Winner.String(), Operation: string(c.Operation),
+		ID: c.ID, Bucket: c.Bucket, Key: c.Key, State: string(c.State), Loser: c.Loser.String(), Winner: c.Winner.String(), Operation: string(c.Operation),
 		Deleted: c.Deleted, ETag: c.ETag, Size: c.Size, ContentType: c.ContentType, Region: c.Region, FoundAt: formatTime(c.FoundAt), KeptKey: c.KeptKey,
 	}
 	if c.LastError != "" {
@@ -89,13 +90,21 @@ func (a *API) getConflicts(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *API) getConflict(w http.ResponseWriter, r *http.Request, id int64) error {
-	c, err := a.Records.Conflict(r.Context(), id)
+func (a *API) conflict(ctx context.Context, id int64) (failover.Conflict, error) {
+	c, err := a.Records.Conflict(ctx, id)
 	switch {
 	case errors.Is(err, failover.ErrNotFound):
-		return s3op.NewError(s3op.NotFound, "NoSuchConflict", fmt.Sprintf("there is no conflict %d; see /admin/conflicts", id))
+		return c, s3op.NewError(s3op.NotFound, "NoSuchConflict", fmt.Sprintf("there is no conflict %d; see /admin/conflicts", id))
 	case err != nil:
-		return unreadable(err)
+		return c, unreadable(err)
+	}
+	return c, nil
+}
+
+func (a *API) getConflict(w http.ResponseWriter, r *http.Request, id int64) error {
+	c, err := a.conflict(r.Context(), id)
+	if err != nil {
+		return err
 	}
 	writeJSON(w, "application/json", http.StatusOK, describeConflict(c))
 	return nil
@@ -106,7 +115,16 @@ func (a *API) resolveConflict(w http.ResponseWriter, r *http.Request, id int64) 
 	if err := a.readJSON(w, r, &body, `send {"keep": "winner", "loser" or "both", "key"?: where the loser goes with both}`); err != nil {
 		return err
 	}
-	err := a.Gateway.Resolve(r.Context(), gateway.Resolution{ID: id, Keep: gateway.Keep(body.Keep), Key: body.Key, Actor: adminActor})
+	c, err := a.conflict(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	b, ok := a.bucket(c.Bucket)
+	if !ok {
+		return s3op.NewError(s3op.Conflict, "BucketNotConfigured",
+			fmt.Sprintf("conflict %d is in bucket %q, which is not configured: configure it again, restart the gateway, and resolve the conflict then", id, c.Bucket))
+	}
+	err = b.Gateway.Resolve(r.Context(), gateway.Resolution{ID: id, Keep: gateway.Keep(body.Keep), Key: body.Key, Actor: adminActor})
 	if err != nil {
 		return err
 	}

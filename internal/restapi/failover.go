@@ -201,6 +201,7 @@ func (a *API) getFailover(w http.ResponseWriter, r *http.Request, epoch int64) e
 type entryBody struct {
 	ID        int64   `json:"id"`
 	Kind      string  `json:"kind" enum:"at-risk,in-doubt"`
+	Bucket    string  `json:"bucket"`
 	Key       string  `json:"key"`
 	Version   string  `json:"version"`
 	Operation string  `json:"operation"`
@@ -220,7 +221,7 @@ type ledgerPage struct {
 
 func describeEntry(e failover.Entry) entryBody {
 	body := entryBody{
-		ID: e.ID, Kind: string(e.Kind), Key: e.Key, Version: e.Version.String(), Operation: string(e.Operation), Size: e.Size, ETag: e.ETag,
+		ID: e.ID, Kind: string(e.Kind), Bucket: e.Bucket, Key: e.Key, Version: e.Version.String(), Operation: string(e.Operation), Size: e.Size, ETag: e.ETag,
 		At: formatTime(e.At), Region: e.Region,
 	}
 	if e.Outcome != "" {
@@ -292,7 +293,7 @@ func (a *API) writeLedgerCSV(w http.ResponseWriter, r *http.Request, epoch int64
 		return nil
 	}
 	out := csv.NewWriter(w)
-	_ = out.Write([]string{"id", "kind", "key", "version", "operation", "size", "etag", "at", "region", "outcome", "closedAt", "reason"})
+	_ = out.Write([]string{"id", "kind", "key", "version", "operation", "size", "etag", "at", "region", "outcome", "closedAt", "reason", "bucket"})
 	for {
 		for _, e := range entries {
 			_ = out.Write(ledgerRecord(e))
@@ -314,7 +315,7 @@ func ledgerRecord(e failover.Entry) []string {
 	}
 	return []string{
 		strconv.FormatInt(e.ID, 10), string(e.Kind), e.Key, e.Version.String(), string(e.Operation), strconv.FormatInt(e.Size, 10), e.ETag,
-		formatTime(e.At), e.Region, string(e.Outcome), closed, e.Reason,
+		formatTime(e.At), e.Region, string(e.Outcome), closed, e.Reason, e.Bucket,
 	}
 }
 

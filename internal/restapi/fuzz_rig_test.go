@@ -35,7 +35,8 @@ const (
 	fuzzRegionKey  = "r3g10n-c4n4ry-0123456789"
 )
 
-const fuzzBucket = "bucket"
+// fuzzBucket is called as the examples of the document have it.
+const fuzzBucket = "tandem"
 
 // rowsInMemory is a journal of one region that is always there. What it has no method for
 // is not asked of it.
@@ -192,7 +193,8 @@ func newWhole(t *testing.T, spool string) *whole {
 	}
 	core.SetCompared([]string{"a"})
 	g.API, err1 = restapi.New(restapi.Config{
-		Gateway: core, Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
+		Buckets: []restapi.Bucket{{Name: fuzzBucket, Gateway: core}}, Regions: core.Regions,
+		Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
 		Access: restapi.NewAccess(fuzzAdminToken, []string{fuzzAPIToken}, true), Ready: func() error { return nil }, MaxJSONBytes: 4 << 10,
 		Stats: func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 // writeBody is the answer to a write.
 type writeBody struct {
+	Bucket      string            `json:"bucket"`
 	Key         string            `json:"key"`
 	ETag        string            `json:"etag" doc:"The object's ETag, without quotes."`
 	Size        int64             `json:"size" doc:"In bytes."`
@@ -32,9 +34,9 @@ type writeBody struct {
 }
 
 // writeResult answers with 201, or with 202 where the wait for other regions has ended before they had the write.
-func writeResult(w http.ResponseWriter, result gateway.Result, isThere bool) {
+func writeResult(w http.ResponseWriter, b Bucket, result gateway.Result, isThere bool) {
 	body := writeBody{
-		Key: result.Key, ETag: result.ETag, Size: result.Size, ContentType: result.ContentType,
+		Bucket: b.Name, Key: result.Key, ETag: result.ETag, Size: result.Size, ContentType: result.ContentType,
 		Region: result.Region, Version: result.Version.String(), Replication: make(map[string]string),
 	}
 	for name, state := range result.Replication {
@@ -53,20 +55,20 @@ func writeResult(w http.ResponseWriter, result gateway.Result, isThere bool) {
 	writeJSON(w, "application/json", status, body)
 }
 
-func (a *API) putObject(w http.ResponseWriter, r *http.Request, key string) error {
+func (a *API) putObject(w http.ResponseWriter, r *http.Request, b Bucket, key string) error {
 	if len(r.Header["Content-Range"]) > 0 {
 		return s3op.NewError(s3op.Invalid, "InvalidArgument", "Content-Range is not allowed: a PUT holds the whole object (RFC 9110, section 14.5)")
 	}
-	wait, err := a.waitOf(r.Header)
+	wait, err := waitOf(b, r.Header)
 	if err != nil {
 		return err
 	}
 	body := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
-	result, err := a.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
+	result, err := b.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
 	if err != nil {
 		return err
 	}
-	writeResult(w, result, a.await(w, r, &result, wait))
+	writeResult(w, b, result, await(w, r, b, &result, wait))
 	return nil
 }
 
@@ -100,8 +102,8 @@ type postBody struct {
 
 const postForm = `want {"dataBase64": "…", "key": "…" (optional), "contentType": "…" (optional)}`
 
-func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
-	wait, err := a.waitOf(r.Header)
+func (a *API) postObject(w http.ResponseWriter, r *http.Request, b Bucket) error {
+	wait, err := waitOf(b, r.Header)
 	if err != nil {
 		return err
 	}
@@ -127,12 +129,16 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request) error {
 	if in.ContentType != "" {
 		h.Set("Content-Type", in.ContentType)
 	}
-	result, err := a.Gateway.Put(r.Context(), in.Key, gateway.PutInput{Header: h, Body: bytes.NewReader(data), Size: int64(len(data))})
+	result, err := b.Gateway.Put(r.Context(), in.Key, gateway.PutInput{Header: h, Body: bytes.NewReader(data), Size: int64(len(data))})
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", "/objects/"+s3op.EscapePath(result.Key))
-	writeResult(w, result, a.await(w, r, &result, wait))
+	location := "/objects/" + s3op.EscapePath(result.Key)
+	if r.URL.Query().Has(bucketParameter) {
+		location += "?" + url.Values{bucketParameter: {b.Name}}.Encode()
+	}
+	w.Header().Set("Location", location)
+	writeResult(w, b, result, await(w, r, b, &result, wait))
 	return nil
 }
 
@@ -165,12 +171,12 @@ func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form st
 }
 
 // getObject answers GET and HEAD.
-func (a *API) getObject(w http.ResponseWriter, r *http.Request, key string) error {
+func (a *API) getObject(w http.ResponseWriter, r *http.Request, b Bucket, key string) error {
 	in, err := readInput(r)
 	if err != nil {
 		return err
 	}
-	answer, err := a.read(r, key, in)
+	answer, err := read(r, b, key, in)
 	if err != nil {
 		return err
 	}
@@ -203,20 +209,20 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, key string) erro
 // read honours If-Range, which S3 has not: the part that was asked for is answered only
 // while the object has that ETag, so that no client joins parts of two objects. Everything
 // else is answered whole.
-func (a *API) read(r *http.Request, key string, in gateway.ReadInput) (*gateway.Read, error) {
+func read(r *http.Request, b Bucket, key string, in gateway.ReadInput) (*gateway.Read, error) {
 	part, whole, isConditional := ifRange(r.Header)
 	if !isConditional {
-		return a.Gateway.Read(r.Context(), key, in)
+		return b.Gateway.Read(r.Context(), key, in)
 	}
 	if part != nil {
 		in.Header = part
-		answer, err := a.Gateway.Read(r.Context(), key, in)
+		answer, err := b.Gateway.Read(r.Context(), key, in)
 		if s3op.KindOf(err) != s3op.Precondition {
 			return answer, err
 		}
 	}
 	in.Header = whole
-	return a.Gateway.Read(r.Context(), key, in)
+	return b.Gateway.Read(r.Context(), key, in)
 }
 
 // ifRange returns the header of a read of the part, on condition that the object has
@@ -309,20 +315,20 @@ func send(w io.Writer, body io.Reader) error {
 	}
 }
 
-func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, key string) error {
-	wait, err := a.waitOf(r.Header)
+func (a *API) deleteObject(w http.ResponseWriter, r *http.Request, b Bucket, key string) error {
+	wait, err := waitOf(b, r.Header)
 	if err != nil {
 		return err
 	}
-	result, err := a.Gateway.Delete(r.Context(), key, r.Header)
+	result, err := b.Gateway.Delete(r.Context(), key, r.Header)
 	if err != nil {
 		return err
 	}
-	isThere := a.await(w, r, &result, wait)
+	isThere := await(w, r, b, &result, wait)
 	w.Header().Set("X-Tandem-Region", result.Region)
 	w.Header().Set("X-Tandem-Version", result.Version.String())
 	if !isThere {
-		writeResult(w, result, false)
+		writeResult(w, b, result, false)
 		return nil
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -343,7 +349,7 @@ type listedBody struct {
 	LastModified string `json:"lastModified" format:"date-time"`
 }
 
-func (a *API) listObjects(w http.ResponseWriter, r *http.Request) error {
+func (a *API) listObjects(w http.ResponseWriter, r *http.Request, b Bucket) error {
 	query := r.URL.Query()
 	in := gateway.ListInput{Prefix: query.Get("prefix"), Delimiter: query.Get("delimiter"), Cursor: query.Get("cursor")}
 	var err error
@@ -355,7 +361,7 @@ func (a *API) listObjects(w http.ResponseWriter, r *http.Request) error {
 	if in.AllowStale, err = flag("X-Tandem-Allow-Stale", r.Header.Get("X-Tandem-Allow-Stale")); err != nil {
 		return err
 	}
-	page, err := a.Gateway.List(r.Context(), in)
+	page, err := b.Gateway.List(r.Context(), in)
 	if err != nil {
 		return err
 	}

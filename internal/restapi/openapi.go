@@ -212,6 +212,11 @@ func (d *describer) operation(method string, op operation) *huma.Operation {
 		OperationID: op.name, Tags: []string{op.about.tag}, Summary: op.about.summary, Description: op.about.detail,
 		Parameters: op.about.parameters, Security: op.area.security(), Responses: make(map[string]*huma.Response),
 	}
+	mayFail := merge(op.area.fails(), op.about.fails)
+	if op.serve.ofBucket != nil {
+		described.Parameters = slices.Concat(described.Parameters, bucketParameters())
+		mayFail = merge(mayFail, bucketFails())
+	}
 	if method == http.MethodHead && strings.Contains(op.methods, http.MethodGet) {
 		described.OperationID = "Head" + strings.TrimPrefix(strings.TrimPrefix(op.name, "Get"), "List")
 	}
@@ -225,7 +230,7 @@ func (d *describer) operation(method string, op operation) *huma.Operation {
 		r := &huma.Response{Description: s.what, Headers: describeHeaders(s.always, s.sometimes), Content: d.content(s.content)}
 		described.Responses[strconv.Itoa(status)] = r
 	}
-	for status, codes := range merge(op.area.fails(), op.about.fails) {
+	for status, codes := range mayFail {
 		r := described.Responses[strconv.Itoa(status)]
 		if r == nil {
 			r = &huma.Response{Description: named(codes)}

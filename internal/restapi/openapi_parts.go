@@ -8,16 +8,17 @@ import (
 
 // What examples have in common.
 const (
-	exampleKey  = "docs/readme.md"
-	exampleETag = "1fe0ed139448339aa95c856de3282ba4"
-	exampleTime = "2026-03-01T12:00:00.123Z"
+	exampleBucket = "tandem"
+	exampleKey    = "docs/readme.md"
+	exampleETag   = "1fe0ed139448339aa95c856de3282ba4"
+	exampleTime   = "2026-03-01T12:00:00.123Z"
 	// What checksums of "# Read me\n" are in headers.
 	exampleMD5    = "H+DtE5RIM5qpXIVt4ygrpA=="
 	exampleSHA256 = "4EgA5jmrPuWmCBaVcHyvURDbm4RWkoMcNi6GPZFpWTg="
 )
 
 func exampleWrite() writeBody {
-	return writeBody{exampleKey, exampleETag, 10, "text/markdown", "primary", "1-1", map[string]string{"secondary": "pending"}}
+	return writeBody{exampleBucket, exampleKey, exampleETag, 10, "text/markdown", "primary", "1-1", map[string]string{"secondary": "pending"}}
 }
 
 func text() *huma.Schema { return &huma.Schema{Type: "string"} }

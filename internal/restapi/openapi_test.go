@@ -94,7 +94,7 @@ func newDocumented(t *testing.T) *whole {
 		r.CountedAt, r.Rows = at, &stats.Rows{Regions: []stats.RegionRows{{Name: "a", Compared: true}, {Name: "b"}}}
 		return r, nil
 	}
-	g.Uncompared = func(string) (int64, bool) { return 5, true }
+	g.Uncompared = func(string, string) (int64, bool) { return 5, true }
 	kept := journal.Conflict{ID: 2, State: journal.ConflictKept}
 	g.journal.conflict = &kept
 	return g
@@ -181,7 +181,7 @@ func walk(t *testing.T) (all []exchange) {
 		for _, example := range examples(o) {
 			c := as(o, example)
 			g := newDocumented(t)
-			g.Gateway = resolving{g.Gateway}
+			g.Buckets[0].Gateway = resolving{g.Buckets[0].Gateway}
 			if c.ID == "Promote" && strings.Contains(string(c.body), "dryRun") {
 				g.failover.result = dryRun()
 			}
@@ -196,7 +196,7 @@ func walk(t *testing.T) (all []exchange) {
 				}
 				c := c.with(p, p.Example)
 				g := newDocumented(t)
-				g.Gateway = resolving{g.Gateway}
+				g.Buckets[0].Gateway = resolving{g.Buckets[0].Gateway}
 				w := c.ask(g)
 				if w.Code == http.StatusBadRequest || w.Code >= 500 {
 					t.Errorf("%s: got %d, %s; want the example to be taken", c, w.Code, w.Body)
@@ -316,7 +316,7 @@ func refused(t *testing.T) []exchange {
 	g.failover.err = &failover.RefusedError{Objections: []failover.Objection{{Region: "b", Code: failover.AtRisk, Message: "2 writes"}}}
 	promote := as(find(t, "Promote"), "")
 	refusal := promote.ask(g)
-	g.Gateway = behind{g.Gateway}
+	g.Buckets[0].Gateway = behind{g.Buckets[0].Gateway}
 	read := as(find(t, "GetObject"), "")
 	return []exchange{{promote, refusal}, {read, read.ask(g)}}
 }

@@ -34,7 +34,7 @@ func (a *API) operations() []operation {
 		}),
 	}
 	return []operation{
-		{"PUT", "/objects/{key}", "PutObject", Objects, withText("key", a.putObject), about{
+		{"PUT", "/objects/{key}", "PutObject", Objects, withKey(a.putObject), about{
 			tag: tagObjects, summary: "Store an object",
 			detail: "The body is the object: of any size, streamed, with or without Content-Length. Headers X-Amz-Meta-* are stored with it. " +
 				"201 says that the active region has it and the journal knows; copies follow.",
@@ -57,9 +57,9 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable:    {"ServiceUnavailable", "NotYetReplicated", "InsufficientStorage"},
 			}),
 		}},
-		{"GET", "/objects/{key}", "GetObject", Objects, withText("key", a.getObject), read},
-		{"HEAD", "/objects/{key}", "HeadObject", Objects, withText("key", a.getObject), read},
-		{"DELETE", "/objects/{key}", "DeleteObject", Objects, withText("key", a.deleteObject), about{
+		{"GET", "/objects/{key}", "GetObject", Objects, withKey(a.getObject), read},
+		{"HEAD", "/objects/{key}", "HeadObject", Objects, withKey(a.getObject), read},
+		{"DELETE", "/objects/{key}", "DeleteObject", Objects, withKey(a.deleteObject), about{
 			tag: tagObjects, summary: "Delete an object", detail: "A key that is not there is no error.",
 			parameters: slices.Concat([]*huma.Param{header("If-Match", "Only where the object has this ETag; * is any.", text(), "*")}, waitHeaders()),
 			responses: map[int]response{
@@ -75,7 +75,7 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable: {"ServiceUnavailable", "NotYetReplicated", "InsufficientStorage"},
 			}),
 		}},
-		{"GET", "/objects", "ListObjects", Objects, a.listObjects, about{
+		{"GET", "/objects", "ListObjects", Objects, ofBucket(a.listObjects), about{
 			tag: tagObjects, summary: "List objects", detail: "A page of the active region's listing, put right by what the journal knows.",
 			parameters: []*huma.Param{
 				query("prefix", "Only keys that begin with it.", text(), "docs/"),
@@ -97,7 +97,7 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable: {"ServiceUnavailable", "NotYetReplicated", "NotCompared"},
 			},
 		}},
-		{"POST", "/objects", "PostObject", Objects, a.postObject, about{
+		{"POST", "/objects", "PostObject", Objects, ofBucket(a.postObject), about{
 			tag: tagObjects, summary: "Store an object as JSON", detail: "For small ones, from where bytes are hard to send.",
 			parameters: slices.Concat(writeConditions(), waitHeaders()),
 			takes: jsonNamed(map[string]postBody{
@@ -120,7 +120,7 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable: {"ServiceUnavailable", "NotYetReplicated", "InsufficientStorage"},
 			}),
 		}},
-		{"POST", "/sign", "Sign", Objects, a.postSign, about{
+		{"POST", "/sign", "Sign", Objects, ofBucket(a.postSign), about{
 			tag: tagObjects, summary: "Presign a URL",
 			detail: "It goes to a region, past the gateway. What is uploaded by it is found, indexed and replicated.",
 			takes: jsonNamed(map[string]signBody{
@@ -137,32 +137,32 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable: {"ServiceUnavailable", "InsufficientStorage"},
 			}),
 		}},
-		{"GET", "/replication/{key}", "GetReplication", Objects, withText("key", a.getReplication), about{
+		{"GET", "/replication/{key}", "GetReplication", Objects, withKey(a.getReplication), about{
 			tag: tagObjects, summary: "Where the copies of an object stand",
 			responses: map[int]response{http.StatusOK: {what: "What is known of the key in each region.", content: jsonOf(replicationBody{
-				Key: exampleKey, Version: "1-1", Settled: true, ETag: exampleETag, Size: 10, ContentType: "text/markdown", LastRegion: "primary",
+				Bucket: exampleBucket, Key: exampleKey, Version: "1-1", Settled: true, ETag: exampleETag, Size: 10, ContentType: "text/markdown", LastRegion: "primary",
 				CreatedAt: exampleTime, UpdatedAt: exampleTime, Regions: []copyBody{{Region: "primary", State: "current", Version: "1-1", ETag: exampleETag}},
 			})}},
 			fails: merge(keyFails(), fails{
 				http.StatusNotFound: {"NoSuchKey"}, http.StatusServiceUnavailable: {"ServiceUnavailable"},
 			}),
 		}},
-		{readOnly, "/admin/state", "GetState", Admin, a.getState, about{
+		{readOnly, "/admin/state", "GetState", Admin, ofGateway(a.getState), about{
 			tag: tagAdmin, summary: "Regions, and who is active",
 			responses: map[int]response{http.StatusOK: {what: "The state of the gateway.", content: typeOf[stateBody]()}},
 			fails:     fails{http.StatusServiceUnavailable: {"ServiceUnavailable"}},
 		}},
-		{readOnly, "/admin/stats", "GetStats", Admin, a.getStats, about{
+		{readOnly, "/admin/stats", "GetStats", Admin, ofGateway(a.getStats), about{
 			tag: tagAdmin, summary: "What was done", detail: "Since the start, and in the last minute, hour and day, from the counters of /metrics.",
 			responses: map[int]response{http.StatusOK: {what: "The statistics.", content: typeOf[statsBody]()}},
 			fails:     fails{http.StatusServiceUnavailable: {"ServiceUnavailable"}},
 		}},
-		{readOnly, "/admin/presigned", "ListPresigned", Admin, a.getPresigned, about{
+		{readOnly, "/admin/presigned", "ListPresigned", Admin, ofBucket(a.getPresigned), about{
 			tag: tagAdmin, summary: "Presigned uploads that may yet bring something", parameters: pageParameters(),
 			responses: map[int]response{http.StatusOK: {what: "A page.", content: typeOf[presignedPage]()}},
 			fails:     fails{http.StatusBadRequest: {"InvalidArgument"}, http.StatusServiceUnavailable: {"ServiceUnavailable"}},
 		}},
-		{"POST", "/admin/failover/promote", "Promote", Admin, a.postPromote, about{
+		{"POST", "/admin/failover/promote", "Promote", Admin, ofGateway(a.postPromote), about{
 			tag: tagFailover, summary: "Promote a replica", detail: "Without a body: the replica that there is.",
 			takes: optional(jsonNamed(map[string]promoteBody{
 				"dry run": {DryRun: true},
@@ -177,7 +177,7 @@ func (a *API) operations() []operation {
 				http.StatusServiceUnavailable: {"ServiceUnavailable"},
 			}),
 		}},
-		{readOnly, "/admin/failovers", "ListFailovers", Admin, a.getFailovers, about{
+		{readOnly, "/admin/failovers", "ListFailovers", Admin, ofGateway(a.getFailovers), about{
 			tag: tagFailover, summary: "Every promotion",
 			responses: map[int]response{http.StatusOK: {what: "All of them.", content: typeOf[failoversBody]()}},
 			fails:     fails{http.StatusServiceUnavailable: {"ServiceUnavailable"}},
@@ -200,7 +200,7 @@ func (a *API) operations() []operation {
 				http.StatusBadRequest: {"InvalidArgument"}, http.StatusNotFound: {"NoSuchFailover"}, http.StatusServiceUnavailable: {"ServiceUnavailable"},
 			},
 		}},
-		{readOnly, "/admin/conflicts", "ListConflicts", Admin, a.getConflicts, about{
+		{readOnly, "/admin/conflicts", "ListConflicts", Admin, ofGateway(a.getConflicts), about{
 			tag: tagConflicts, summary: "Writes that a later one never saw",
 			parameters: slices.Concat(pageParameters(), []*huma.Param{query("all", "Whether those are listed too that are resolved.", flagSchema(), "1")}),
 			responses:  map[int]response{http.StatusOK: {what: "A page.", content: typeOf[conflictPage]()}},
@@ -220,13 +220,13 @@ func (a *API) operations() []operation {
 			responses: map[int]response{http.StatusOK: {what: "The conflict, resolved.", content: typeOf[conflictBody]()}},
 			fails: merge(keyFails(), jsonFails(), fails{
 				http.StatusNotFound:           {"NoSuchConflict"},
-				http.StatusConflict:           {"KeyExists", "NotKeptYet", "Resolved", anyOfS3},
+				http.StatusConflict:           {"BucketNotConfigured", "KeyExists", "NotKeptYet", "Resolved", anyOfS3},
 				http.StatusPreconditionFailed: {"PreconditionFailed"},
 				http.StatusNotImplemented:     {"NotImplemented"},
 				http.StatusServiceUnavailable: {"ServiceUnavailable", "NotYetReplicated", "InsufficientStorage"},
 			}),
 		}},
-		{"DELETE", "/admin/regions/{name}", "RemoveRegion", Admin, withText("name", a.removeRegion), about{
+		{"DELETE", "/admin/regions/{name}", "RemoveRegion", Admin, withName(a.removeRegion), about{
 			tag: tagFailover, summary: "Take out a region that never returns", detail: "What it alone had is lost, on the record.",
 			parameters: []*huma.Param{query("reason", "For the record.", text(), "burnt down")},
 			responses:  map[int]response{http.StatusNoContent: {what: "It is out."}},
@@ -234,36 +234,36 @@ func (a *API) operations() []operation {
 				http.StatusBadRequest: {"InvalidURI"}, http.StatusConflict: {"NotRemovable"}, http.StatusServiceUnavailable: {"ServiceUnavailable"},
 			},
 		}},
-		{readOnly, "/admin/audit", "ListAudit", Admin, a.getAudit, about{
+		{readOnly, "/admin/audit", "ListAudit", Admin, ofGateway(a.getAudit), about{
 			tag: tagAdmin, summary: "The audit chain", parameters: pageParameters(),
 			responses: map[int]response{http.StatusOK: {what: "A page.", content: typeOf[auditPage]()}},
 			fails:     fails{http.StatusBadRequest: {"InvalidArgument"}, http.StatusServiceUnavailable: {"ServiceUnavailable"}},
 		}},
-		{readOnly, "/healthz", "GetHealth", Open, a.getHealth, about{
+		{readOnly, "/healthz", "GetHealth", Open, ofGateway(a.getHealth), about{
 			tag: tagMonitoring, summary: "What the probes of the regions found", detail: "Nobody is asked for it, so it never waits.",
 			responses: map[int]response{
 				http.StatusOK:                 {what: "A region answers.", content: jsonOf(healthBody{"ok", "primary", map[string]string{"primary": "up", "secondary": "up"}})},
 				http.StatusServiceUnavailable: {what: "All are down.", content: jsonOf(healthBody{"down", "primary", map[string]string{"primary": "down", "secondary": "down"}})},
 			},
 		}},
-		{readOnly, "/livez", "GetLive", Open, a.getLive, about{
+		{readOnly, "/livez", "GetLive", Open, ofGateway(a.getLive), about{
 			tag: tagMonitoring, summary: "Whether the gateway runs",
 			responses: map[int]response{http.StatusOK: {what: "It does.", content: jsonOf(statusBody{"ok"})}},
 		}},
-		{readOnly, "/readyz", "GetReady", Open, a.getReady, about{
+		{readOnly, "/readyz", "GetReady", Open, ofGateway(a.getReady), about{
 			tag: tagMonitoring, summary: "Whether the gateway is to be given work",
 			responses: map[int]response{http.StatusOK: {what: "It is.", content: jsonOf(statusBody{"ok"})}},
 			fails:     fails{http.StatusServiceUnavailable: {"NotReady"}},
 		}},
-		{readOnly, "/metrics", "GetMetrics", Monitoring, a.getMetrics, about{
+		{readOnly, "/metrics", "GetMetrics", Monitoring, ofGateway(a.getMetrics), about{
 			tag: tagMonitoring, summary: "Metrics for Prometheus",
 			responses: map[int]response{http.StatusOK: {what: "All of them.", content: slices.Concat(bytesOf("text/plain"), bytesOf("application/openmetrics-text"))}},
 		}},
-		{readOnly, "/openapi.json", "GetDocument", Open, a.getDocument, about{
+		{readOnly, "/openapi.json", "GetDocument", Open, ofGateway(a.getDocument), about{
 			tag: tagDocument, summary: "This document",
 			responses: map[int]response{http.StatusOK: {what: "OpenAPI 3.1.", content: typeOf[map[string]any]()}},
 		}},
-		{readOnly, "/docs", "GetPage", Open, a.getPage, about{
+		{readOnly, "/docs", "GetPage", Open, ofGateway(a.getPage), about{
 			tag: tagDocument, summary: "This document, to be read", detail: "A page without scripts that loads nothing.",
 			responses: map[int]response{http.StatusOK: {what: "HTML.", always: []string{"Content-Security-Policy"}, content: bytesOf("text/html")}},
 		}},

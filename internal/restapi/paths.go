@@ -10,7 +10,21 @@ import (
 	"github.com/gnew/tandem/internal/s3op"
 )
 
-type handler = func(http.ResponseWriter, *http.Request) error
+// handler answers a request. It has one of the two.
+type handler struct {
+	// ofGateway is about the gateway as a whole.
+	ofGateway func(http.ResponseWriter, *http.Request) error
+	// ofBucket is about the bucket that the request names. That a request may name one, the document has from here too.
+	ofBucket func(http.ResponseWriter, *http.Request, Bucket) error
+}
+
+func ofGateway(serve func(http.ResponseWriter, *http.Request) error) handler {
+	return handler{ofGateway: serve}
+}
+
+func ofBucket(serve func(http.ResponseWriter, *http.Request, Bucket) error) handler {
+	return handler{ofBucket: serve}
+}
 
 // operation is something that can be asked for.
 type operation struct {
@@ -108,24 +122,44 @@ func (a *API) find(r *http.Request) (operation, error) {
 		fmt.Sprintf("there is nothing at this path; there is %s, and /docs says what each is for", strings.Join(patterns, ", ")))
 }
 
-// withText hands on the parameter of a path that is a text, byte for byte what was escaped.
-func withText(parameter string, serve func(w http.ResponseWriter, r *http.Request, text string) error) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		text, err := url.PathUnescape(r.PathValue(parameter))
-		if err != nil {
-			return s3op.WrapError(s3op.Invalid, "InvalidURI", "the path is not percent-encoded as it should be", err)
-		}
-		return serve(w, r, text)
+// pathText is the parameter of a path that is a text, byte for byte what was escaped.
+func pathText(r *http.Request, parameter string) (string, error) {
+	text, err := url.PathUnescape(r.PathValue(parameter))
+	if err != nil {
+		return "", s3op.WrapError(s3op.Invalid, "InvalidURI", "the path is not percent-encoded as it should be", err)
 	}
+	return text, nil
+}
+
+// withKey hands on the bucket and the key that a request is about.
+func withKey(serve func(w http.ResponseWriter, r *http.Request, b Bucket, key string) error) handler {
+	return ofBucket(func(w http.ResponseWriter, r *http.Request, b Bucket) error {
+		key, err := pathText(r, "key")
+		if err != nil {
+			return err
+		}
+		return serve(w, r, b, key)
+	})
+}
+
+// withName hands on the name that a path has.
+func withName(serve func(w http.ResponseWriter, r *http.Request, name string) error) handler {
+	return ofGateway(func(w http.ResponseWriter, r *http.Request) error {
+		name, err := pathText(r, "name")
+		if err != nil {
+			return err
+		}
+		return serve(w, r, name)
+	})
 }
 
 // withNumber hands on the parameter of a path that is a number.
 func withNumber(parameter string, serve func(w http.ResponseWriter, r *http.Request, n int64) error) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
+	return ofGateway(func(w http.ResponseWriter, r *http.Request) error {
 		n, err := strconv.ParseInt(r.PathValue(parameter), 10, 64)
 		if err != nil {
 			return err // match has read it before
 		}
 		return serve(w, r, n)
-	}
+	})
 }

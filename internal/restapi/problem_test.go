@@ -23,7 +23,8 @@ import (
 func newAPI(t *testing.T, g Gateway) *API {
 	t.Helper()
 	a, err := New(Config{
-		Gateway: g, Failover: noFailover{}, Records: noRecords{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
+		Buckets: []Bucket{{Name: "bucket", Gateway: g}}, Regions: func() []string { return nil },
+		Failover: noFailover{}, Records: noRecords{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
 		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})

@@ -37,17 +37,19 @@ type Gateway interface {
 
 // Config describes the front.
 type Config struct {
-	// Gateway answers. Required.
-	Gateway Gateway
+	// Buckets are those that are served, of one name each. The first is meant by requests that name none. Required.
+	Buckets []Bucket
+	// Regions has every region of any bucket that is not removed, in the configured order. Required.
+	Regions func() []string
 	// Failover promotes. Required.
 	Failover Failover
 	// Records tells of failovers, conflicts and the audit chain. Required.
 	Records Records
 	// Health of each region, in the configured order. Required.
 	Health func() []health.Status
-	// Uncompared is how many keys of a region were never compared; known is false while they
-	// are not counted. Default: never known.
-	Uncompared func(region string) (keys int64, known bool)
+	// Uncompared is how many keys of a bucket were never compared in a region; known is false
+	// while they are not counted. Default: never known.
+	Uncompared func(bucket, region string) (keys int64, known bool)
 	// Stats tells what was done, for /admin/stats. Required.
 	Stats func(ctx context.Context) (stats.Report, error)
 	// Checkpoint is the newest signed head of the audit chain. Default: none.
@@ -80,12 +82,15 @@ type API struct {
 
 // New returns the front.
 func New(cfg Config) (*API, error) {
-	if cfg.Gateway == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Stats == nil || cfg.Access == nil || cfg.Ready == nil ||
+	if len(cfg.Buckets) == 0 || cfg.Regions == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Stats == nil || cfg.Access == nil || cfg.Ready == nil ||
 		cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
-		return nil, errors.New("restapi: Gateway, Failover, Records, Health, Stats, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+		return nil, errors.New("restapi: Buckets, Regions, Failover, Records, Health, Stats, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+	}
+	if err := checkBuckets(cfg.Buckets); err != nil {
+		return nil, err
 	}
 	if cfg.Uncompared == nil {
-		cfg.Uncompared = func(string) (int64, bool) { return 0, false }
+		cfg.Uncompared = func(string, string) (int64, bool) { return 0, false }
 	}
 	if cfg.Checkpoint == nil {
 		cfg.Checkpoint = func() string { return "" }
@@ -113,7 +118,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = a.Access.check(r, op.area)
 	}
 	if err == nil {
-		err = op.serve(rec, r)
+		err = a.serve(op.serve, rec, r)
 	}
 	if err != nil {
 		// What is left of the body is read on, a little, for the sake of the connection.

@@ -26,8 +26,8 @@ func keyOf(t *testing.T, method, escapedPath string) (key, op string, err error)
 	}
 	for _, prefix := range []string{"/objects/", "/replication/"} {
 		if len(u.EscapedPath()) >= len(prefix) && u.EscapedPath()[:len(prefix)] == prefix {
-			take := func(_ http.ResponseWriter, _ *http.Request, k string) error { unescaped = k; return nil }
-			err = withText("key", take)(httptest.NewRecorder(), r)
+			take := func(_ http.ResponseWriter, _ *http.Request, _ Bucket, k string) error { unescaped = k; return nil }
+			err = a.serve(withKey(take), httptest.NewRecorder(), r)
 		}
 	}
 	return unescaped, found.name, err

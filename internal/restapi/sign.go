@@ -29,7 +29,7 @@ type signedBody struct {
 	Notes     []string          `json:"notes" doc:"What the URL bypasses. For people."`
 }
 
-func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
+func (a *API) postSign(w http.ResponseWriter, r *http.Request, b Bucket) error {
 	var in signBody
 	if err := a.readJSON(w, r, &in, signForm); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (a *API) postSign(w http.ResponseWriter, r *http.Request) error {
 	case in.ExpiresSec != nil:
 		wish.Expires = time.Duration(*in.ExpiresSec) * time.Second
 	}
-	signed, err := a.Gateway.Sign(r.Context(), wish)
+	signed, err := b.Gateway.Sign(r.Context(), wish)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,7 @@ const clientActor = "client"
 
 type openURLBody struct {
 	ID        int64  `json:"id"`
+	Bucket    string `json:"bucket"`
 	Key       string `json:"key"`
 	Region    string `json:"region"`
 	Epoch     int64  `json:"epoch"`
@@ -88,20 +89,20 @@ type presignedPage struct {
 	Next      *int64        `json:"next" doc:"What after is for the next page; null on the last one."`
 }
 
-// getPresigned lists the presigned PUTs that may yet bring something.
-func (a *API) getPresigned(w http.ResponseWriter, r *http.Request) error {
+// getPresigned lists the presigned PUTs to a bucket that may yet bring something.
+func (a *API) getPresigned(w http.ResponseWriter, r *http.Request, b Bucket) error {
 	after, limit, err := pageOf(r)
 	if err != nil {
 		return err
 	}
-	list, err := a.Gateway.SignedURLs(r.Context(), after, limit)
+	list, err := b.Gateway.SignedURLs(r.Context(), after, limit)
 	if err != nil {
 		return unreadable(err)
 	}
 	page := presignedPage{Presigned: []openURLBody{}}
 	for _, u := range list {
 		page.Presigned = append(page.Presigned, openURLBody{
-			u.ID, u.Key, u.Region, u.Epoch, formatTime(u.SignedAt), formatTime(u.ExpiresAt), formatTime(u.OpenUntil),
+			u.ID, b.Name, u.Key, u.Region, u.Epoch, formatTime(u.SignedAt), formatTime(u.ExpiresAt), formatTime(u.OpenUntil),
 		})
 	}
 	if len(list) == limit {

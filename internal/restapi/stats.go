@@ -89,7 +89,7 @@ func (a *API) getStats(w http.ResponseWriter, r *http.Request) error {
 	if report.Rows != nil {
 		body.CountedAt = new(formatTime(report.CountedAt))
 	}
-	active := a.Gateway.State().Active
+	active := a.first().Gateway.State().Active
 	for _, region := range report.Regions {
 		body.Regions = append(body.Regions, describeRegionStats(region, active, report.Rows))
 	}

@@ -72,7 +72,7 @@ func wanted(countedAt, lagA, lagB, rows, database, wal string) string {
 
 func TestStatisticsKeepTheirFields(t *testing.T) {
 	f := newFront(t)
-	f.Gateway = activeA{}
+	f.Buckets[0].Gateway = activeA{}
 	f.Stats = func(context.Context) (stats.Report, error) {
 		r := report()
 		r.CountedAt = at
@@ -95,7 +95,7 @@ func TestStatisticsKeepTheirFields(t *testing.T) {
 
 func TestStatisticsGoOnWithoutTheJournal(t *testing.T) {
 	f := newFront(t)
-	f.Gateway = activeA{}
+	f.Buckets[0].Gateway = activeA{}
 	f.Stats = func(context.Context) (stats.Report, error) { return report(), nil }
 	f.want(f.do("GET", "/admin/stats", ""), http.StatusOK, wanted("null", "null", "null", "null", "null", "null"))
 }

@@ -22,12 +22,12 @@ const (
 )
 
 // waitOf reads which regions are to have a write before it is answered; nil where none is to be waited for.
-func (a *API) waitOf(h http.Header) (*gateway.Wait, error) {
+func waitOf(b Bucket, h http.Header) (*gateway.Wait, error) {
 	text, timeout := h.Get(waitHeader), h.Get(waitTimeoutHeader)
 	if text == "" && timeout == "" {
 		return nil, nil
 	}
-	names := a.Gateway.Regions()
+	names := b.Gateway.Regions()
 	form := fmt.Sprintf("allowed: all, a number of regions from 1 to %d, or names of regions (%s) with commas between them", len(names), strings.Join(names, ", "))
 	w := &gateway.Wait{Timeout: defaultWait}
 	number, notNumber := strconv.Atoi(text)
@@ -66,11 +66,11 @@ func (a *API) waitOf(h http.Header) (*gateway.Wait, error) {
 }
 
 // await waits for the regions, and reports whether they have the write; true where none is to be waited for.
-func (a *API) await(w http.ResponseWriter, r *http.Request, result *gateway.Result, wait *gateway.Wait) bool {
+func await(w http.ResponseWriter, r *http.Request, b Bucket, result *gateway.Result, wait *gateway.Wait) bool {
 	if wait == nil {
 		return true
 	}
-	met := a.Gateway.Await(r.Context(), result, *wait)
+	met := b.Gateway.Await(r.Context(), result, *wait)
 	w.Header().Set(regionsHeader, strings.Join(result.Regions(), ", "))
 	return met
 }
