@@ -26,6 +26,7 @@ type gatewayState struct {
 		Name, Health        string
 		OpenURLs            struct{ Count int }
 		Compared, Regressed bool
+		Buckets             []struct{ Regressed bool }
 		LastError           *string
 		Pending             struct{ Keys int64 }
 	}
@@ -54,7 +55,7 @@ func (e entry) String() string {
 type conflict struct {
 	ID                                       int64
 	Key, State, Loser, Winner, ETag, KeptKey string
-	Region                                   string
+	Bucket, Region                           string
 	Deleted                                  bool
 	LastError, Resolution                    *string
 }
@@ -133,7 +134,7 @@ func (w *world) expectLedger(p journal.Promotion) expectation {
 
 // value is what the region holds of a key.
 func (s *site) value(key string) string {
-	o, found := s.server.Object(s.bucket, key)
+	o, found := s.server.Object(s.in(s.w.bucketOf(key)), key)
 	if !found {
 		return absent
 	}
@@ -268,9 +269,11 @@ func (w *world) pendingKeys() (pending string, gone int64) {
 // onlyGone reports whether all that waits for a copy waits in vain.
 func (w *world) onlyGone() bool {
 	for _, s := range w.sites {
-		all, err := w.life.inner.Differing(w.t.Context(), w.bucket, s.name, "", "", 1000)
-		if err != nil || slices.ContainsFunc(all, func(o *journal.Object) bool { return !w.isLost(o) }) {
-			return false
+		for _, bucket := range w.buckets() {
+			all, err := w.life.inner.Differing(w.t.Context(), bucket, s.name, "", "", 1000)
+			if err != nil || slices.ContainsFunc(all, func(o *journal.Object) bool { return !w.isLost(o) }) {
+				return false
+			}
 		}
 	}
 	return true
@@ -363,24 +366,26 @@ func (w *world) entriesOf(key string) (list []entry) {
 
 // judgeRegions: all hold the same, byte for byte.
 func (w *world) judgeRegions() {
-	gone := func(held map[string]regiontest.State) map[string]regiontest.State {
-		maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
-			o, err := w.life.inner.Lookup(w.t.Context(), w.bucket, key)
-			return err == nil && w.isLost(o)
-		})
-		return held
-	}
-	first := gone(w.sites[0].held())
-	for _, s := range w.sites[1:] {
-		w.count(convergence)
-		if diff := cmp.Diff(first, gone(s.held())); diff != "" {
-			w.violated(convergence, "%s and %s differ:\n%s", w.sites[0].name, s.name, diff)
+	for _, bucket := range w.buckets() {
+		gone := func(held map[string]regiontest.State) map[string]regiontest.State {
+			maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
+				o, err := w.life.inner.Lookup(w.t.Context(), bucket, key)
+				return err == nil && w.isLost(o)
+			})
+			return held
+		}
+		first := gone(w.sites[0].held(bucket))
+		for _, s := range w.sites[1:] {
+			w.count(convergence)
+			if diff := cmp.Diff(first, gone(s.held(bucket))); diff != "" {
+				w.violated(convergence, "%s and %s differ in %s:\n%s", w.sites[0].name, s.name, bucket, diff)
+			}
 		}
 	}
 }
 
-func (s *site) held() map[string]regiontest.State {
-	held := s.server.Snapshot()[s.bucket]
+func (s *site) held(bucket string) map[string]regiontest.State {
+	held := s.server.Snapshot()[s.in(bucket)]
 	maps.DeleteFunc(held, func(key string, _ regiontest.State) bool {
 		return strings.HasPrefix(key, ".tandem/") && !strings.HasPrefix(key, ".tandem/conflicts/") // marks, probes
 	})
@@ -471,7 +476,7 @@ func (w *world) judgeConflicts(lost map[string]bool) {
 		}
 		for _, s := range w.sites {
 			w.count(losersKept)
-			o, found := s.server.Object(s.bucket, c.KeptKey)
+			o, found := s.server.Object(s.in(c.Bucket), c.KeptKey)
 			if w.damaged.Load() && (!found || string(o.Data) != w.bodyOf(c.ETag)) {
 				continue // it was in the region that was emptied, and not yet in another
 			}

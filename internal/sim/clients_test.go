@@ -254,11 +254,14 @@ type listing struct {
 // list reads a listing to its end, in pages of a size of its own; each page is judged for the keys that it
 // covers.
 func (c *client) list() {
-	limit := pick(c.random, 1, 2, 3, 1000)
+	limit, bucket := pick(c.random, 1, 2, 3, 1000), c.w.bucket
+	if c.w.hasTwo && c.random.IntN(2) == 0 {
+		bucket = secondBucket
+	}
 	cursor, after := "", ""
 	for {
 		began := c.w.model.now()
-		a := c.w.do(http.MethodGet, fmt.Sprintf("/objects?prefix=k/&limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), nil, 0, nil)
+		a := c.w.do(http.MethodGet, c.w.inBucket(fmt.Sprintf("/objects?prefix=k/&limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), bucket), nil, 0, nil)
 		ended := c.w.model.now()
 		if a.status == http.StatusServiceUnavailable || a.err != nil {
 			return
@@ -274,7 +277,7 @@ func (c *client) list() {
 		} else if l.Truncated {
 			upTo = after // a page of nothing but tombstones says nothing by itself
 		}
-		c.judgePage(a, l, after, upTo, began, ended)
+		c.judgePage(a, l, bucket, after, upTo, began, ended)
 		if !l.Truncated {
 			return
 		}
@@ -282,8 +285,8 @@ func (c *client) list() {
 	}
 }
 
-// judgePage judges what a page says of the keys after one and up to another.
-func (c *client) judgePage(a answer, l listing, after, upTo string, began, ended int64) {
+// judgePage judges what a page says of the bucket's keys after one and up to another.
+func (c *client) judgePage(a answer, l listing, bucket, after, upTo string, began, ended int64) {
 	shown := make(map[string]string)
 	for _, o := range l.Objects {
 		shown[o.Key] = o.ETag
@@ -295,7 +298,7 @@ func (c *client) judgePage(a answer, l listing, after, upTo string, began, ended
 		return
 	}
 	for _, key := range keys() {
-		if key <= after || key > upTo {
+		if key <= after || key > upTo || c.w.bucketOf(key) != bucket {
 			continue
 		}
 		if slices.ContainsFunc(c.w.model.of(key), func(w write) bool { return w.began < ended && (w.ended == 0 || w.ended > began) }) {

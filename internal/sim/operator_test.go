@@ -131,20 +131,23 @@ func (o *operator) resolve() {
 	}
 }
 
-// saved is what a region held, and the mark it then had.
+// saved is what a region held, and the marks it then had, by bucket.
 type saved struct {
 	objects regiontest.Saved
-	mark    string
+	marks   map[string]string
 }
 
-func (s *site) mark() string {
-	o, _ := s.server.Object(s.bucket, ".tandem/region")
+func (s *site) mark(bucket string) string {
+	o, _ := s.server.Object(s.in(bucket), ".tandem/region")
 	return strings.Trim(o.ETag, `"`)
 }
 
 // save keeps what a region holds now.
 func (o *operator) save(s *site) {
-	o.saved[s] = &saved{objects: s.server.Save(), mark: s.mark()}
+	o.saved[s] = &saved{objects: s.server.Save(), marks: make(map[string]string)}
+	for _, bucket := range o.w.buckets() {
+		o.saved[s].marks[bucket] = s.mark(bucket)
+	}
 }
 
 // damage takes a region back to what it held some time ago, or to nothing: once in a history, for of
@@ -163,14 +166,17 @@ func (o *operator) damage(s *site) {
 	if o.random.IntN(3) == 0 {
 		old, kind = &saved{}, regionEmptied
 	}
-	if recorded, err := w.current().inner.Mark(context.Background(), w.bucket, s.name); err != nil || recorded.ETag == old.mark {
-		return
+	for _, bucket := range w.buckets() {
+		if recorded, err := w.current().inner.Mark(context.Background(), bucket, s.name); err != nil || recorded.ETag == old.marks[bucket] {
+			return
+		}
 	}
 	w.note("%s: %s", s.name, kind)
 	w.count(kind)
 	w.damaged.Store(true)
 	w.blind.Store(true)
 	s.server.Load(old.objects)
+	known := make(map[int]bool)
 	for range 60 {
 		time.Sleep(time.Second)
 		var state gatewayState
@@ -178,7 +184,12 @@ func (o *operator) damage(s *site) {
 			continue
 		}
 		for _, r := range state.Regions {
-			if r.Name == s.name && r.Regressed {
+			for i, b := range r.Buckets {
+				if r.Name == s.name && b.Regressed {
+					known[i] = true
+				}
+			}
+			if len(known) == len(w.buckets()) {
 				w.note("%s is known to be older than it was", s.name)
 				w.blind.Store(false)
 				return

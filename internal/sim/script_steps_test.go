@@ -35,6 +35,7 @@ func (s *script) settle(steps []step) {
 		}
 	}
 	s.w = newWorld(s.t, seed)
+	s.w.hasTwo = false
 	s.w.env["FAILOVER_MODE"], s.w.env["REPLICATION_WORKERS"], s.w.env["FAILOVER_HOLD_DOWN"] = "manual", "4", "1s"
 	for _, st := range steps {
 		if st.words[0] == "set" {

@@ -39,7 +39,7 @@ func (c *client) upload(key string, n int) {
 	for range uses {
 		delays = append(delays, time.Duration(c.random.Int64N(int64(8*time.Second))))
 	}
-	a := c.w.post("/sign", wish)
+	a := c.w.post(c.w.inBucket("/sign", c.w.bucketOf(key)), wish)
 	var signed struct {
 		URL, Region string
 		ExpiresAt   time.Time

@@ -40,7 +40,7 @@ type world struct {
 	t    *testing.T
 	seed uint64
 	dir  string
-	// bucket is the name that clients see.
+	// bucket is the name that clients see of the first one.
 	bucket string
 	sites  []*site
 	env    map[string]string
@@ -49,6 +49,8 @@ type world struct {
 
 	epoch          atomic.Int64
 	journalPercent atomic.Int64
+	// hasTwo: there are two buckets, under one epoch.
+	hasTwo bool
 	// damaged: a region lost something. blind: and nobody can know of it yet.
 	damaged, blind atomic.Bool
 
@@ -161,10 +163,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 		base = dir
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	}
-	w := &world{t: t, seed: seed, dir: base, model: newModel(), counts: make(map[string]int), landings: make(map[string]landing), began: time.Now(), changing: make(chan struct{}, 1)}
+	w := &world{t: t, seed: seed, dir: base, bucket: "first", model: newModel(), counts: make(map[string]int), landings: make(map[string]landing), began: time.Now(), changing: make(chan struct{}, 1)}
+	w.hasTwo = chance(seed, "buckets").IntN(4) == 0
 	r := chance(seed, "world")
 	w.env = map[string]string{
-		"PORT": "0", "DATA_DIR": base, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "2s",
+		"BUCKET": w.bucket, "PORT": "0", "DATA_DIR": base, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "2s",
 		"REGION_TIMEOUT": regionTimeout.String(), "DOUBT_WINDOW": doubtWindow.String(),
 		"HEALTH_INTERVAL": healthInterval.String(), "HEALTH_TIMEOUT": "1s", "HEALTH_FAILURES": "3", "HEALTH_RECOVERIES": "2",
 		"MARK_INTERVAL": "10s", "FAILOVER_HOLD_DOWN": "20s", "FAILOVER_MODE": pick(r, "auto", "auto", "manual"),
@@ -176,7 +179,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	for i, name := range names {
 		s := &site{name: name, bucket: "bucket-" + name, w: w}
-		s.traits = regiontest.Options{Buckets: []string{s.bucket}, AccessKey: "key-" + name, SmallParts: true, ForgetUploads: r.IntN(2) == 0}
+		s.traits = regiontest.Options{Buckets: []string{s.bucket, s.in(secondBucket)}, AccessKey: "key-" + name, SmallParts: true, ForgetUploads: r.IntN(2) == 0}
 		switch seed % 8 {
 		case uint64(i + 2):
 			s.traits.IgnoreConditions = true
@@ -213,13 +216,15 @@ func (w *world) configuration(journal string) (config.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	w.bucket = cfg.Buckets[0].Name
 	if len(w.sites) > 2 {
 		s := w.site(third)
 		cfg.Regions = append(cfg.Regions, config.Region{
 			Name: third, Endpoint: "http://127.0.0.1:3", S3Region: "us-east-1", AccessKey: "key-" + third, SecretKey: "secret", ForcePathStyle: true,
 		})
 		cfg.Buckets[0].Regions = append(cfg.Buckets[0].Regions, config.BucketRegion{Region: third, Bucket: s.bucket})
+	}
+	if w.hasTwo {
+		w.addSecond(&cfg)
 	}
 	return cfg, nil
 }
@@ -376,7 +381,7 @@ func (a answer) String() string { return fmt.Sprintf("%d %.200s (%v)", a.status,
 func (a answer) says(text string) bool { return bytes.Contains(a.body, []byte(text)) }
 
 func (w *world) do(method, path string, body io.Reader, size int64, header http.Header) answer {
-	req, err := http.NewRequest(method, "http://127.0.0.1"+path, body)
+	req, err := http.NewRequest(method, "http://127.0.0.1"+w.toBucket(path), body)
 	if err != nil {
 		panic(err)
 	}
