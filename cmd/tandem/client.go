@@ -38,6 +38,7 @@ const (
 // client asks a running gateway.
 type client struct {
 	base, token string
+	bucket      string      // "" for the gateway's first
 	tls         *tls.Config // nil for the system's authorities
 	http        *http.Client
 	err         error // why nothing can be asked
@@ -53,6 +54,12 @@ func newClient(env environment) client {
 		caFile = *env.caFile
 	case !ok:
 		caFile = ""
+	}
+	if bucket, ok := env.getenv("TANDEM_BUCKET"); ok {
+		c.bucket = bucket
+	}
+	if env.bucket != nil && *env.bucket != "" {
+		c.bucket = *env.bucket
 	}
 	c.tls, c.err = trusting(caFile)
 	// A command asks one gateway and ends: its connections do.

@@ -14,6 +14,7 @@ import (
 // conflictAnswer is a conflict, as the gateway tells of it.
 type conflictAnswer struct {
 	ID                           int64
+	Bucket                       string
 	Key, State, Loser, Winner    string
 	Operation                    string
 	Deleted                      bool
@@ -52,14 +53,18 @@ func newConflictsList(env environment) *cobra.Command {
 			if all {
 				path += "?all=true"
 			}
-			heading := "ID\tKEY\tSTATE\tLOSER\tWINNER\tOP\tSIZE\tREGION\tFOUND\tRESOLUTION\n"
+			c := newClient(env)
+			table := bucketTable{columns: []string{"ID", "KEY", "STATE", "LOSER", "WINNER", "OP", "SIZE", "REGION", "FOUND", "RESOLUTION"}}
 			isEmpty := true
-			_, err := newClient(env).pages(cmd.Context(), path, "conflicts", 0, 0, func(raw []json.RawMessage) error {
+			_, err := c.pages(cmd.Context(), path, "conflicts", 0, 0, func(raw []json.RawMessage) error {
 				isEmpty = isEmpty && len(raw) == 0
 				if asJSON {
 					return writeLines(env.stdout, raw)
 				}
-				return printConflicts(env.stdout, raw, &heading)
+				if err := table.look(cmd.Context(), c, raw); err != nil {
+					return err
+				}
+				return printConflicts(env.stdout, raw, &table)
 			})
 			if err == nil && isEmpty && !asJSON {
 				fmt.Fprintln(env.stdout, "there is no conflict to decide")
@@ -72,16 +77,15 @@ func newConflictsList(env environment) *cobra.Command {
 	return cmd
 }
 
-func printConflicts(w io.Writer, raw []json.RawMessage, heading *string) error {
+func printConflicts(w io.Writer, raw []json.RawMessage, table *bucketTable) error {
 	t := newTable(w)
 	for _, data := range raw {
 		var c conflictAnswer
 		if err := parse(data, &c); err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", *heading, c.ID, plain(c.Key), c.State, c.Loser, c.Winner, c.Operation,
-			formatBytes(c.Size), c.Region, c.FoundAt, orDash(c.Resolution))
-		*heading = ""
+		table.row(t, c.Bucket, fmt.Sprint(c.ID), plain(c.Key), c.State, c.Loser, c.Winner, c.Operation, formatBytes(c.Size), c.Region, c.FoundAt,
+			orDash(c.Resolution))
 	}
 	return t.Flush()
 }
@@ -99,7 +103,8 @@ func newConflictsShow(env environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			data, err := newClient(env).get(cmd.Context(), fmt.Sprintf("/admin/conflicts/%d", id))
+			client := newClient(env)
+			data, err := client.get(cmd.Context(), fmt.Sprintf("/admin/conflicts/%d", id))
 			if err != nil {
 				return err
 			}
@@ -111,16 +116,23 @@ func newConflictsShow(env environment) *cobra.Command {
 			if err := parse(data, &c); err != nil {
 				return err
 			}
-			return failed(c.print(env.stdout))
+			var table bucketTable
+			if err := table.look(cmd.Context(), client, []json.RawMessage{data}); err != nil {
+				return err
+			}
+			return failed(c.print(env.stdout, table.hasBuckets))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the gateway's JSON")
 	return cmd
 }
 
-func (c *conflictAnswer) print(w io.Writer) error {
+func (c *conflictAnswer) print(w io.Writer, hasBuckets bool) error {
 	t := newTable(w)
 	fmt.Fprintf(t, "conflict\t%d, found at %s\n", c.ID, c.FoundAt)
+	if hasBuckets {
+		fmt.Fprintf(t, "bucket\t%s\n", plain(c.Bucket))
+	}
 	fmt.Fprintf(t, "key\t%s\n", plain(c.Key))
 	fmt.Fprintf(t, "winner\t%s\n", c.Winner)
 	if c.Deleted {

@@ -144,22 +144,26 @@ func (s *failoverShow) run(cmd *cobra.Command, env environment) error {
 		}
 		f.print(env.stdout)
 	}
-	heading := "KIND\tKEY\tVERSION\tOP\tSIZE\tREGION\tOUTCOME\tREASON\n"
+	table := bucketTable{columns: []string{"KIND", "KEY", "VERSION", "OP", "SIZE", "REGION", "OUTCOME", "REASON"}}
 	_, err := c.pages(cmd.Context(), s.path+"/ledger", "entries", 0, 0, func(raw []json.RawMessage) error {
-		return s.printPage(env.stdout, raw, &heading)
+		if !s.asJSON {
+			if err := table.look(cmd.Context(), c, raw); err != nil {
+				return err
+			}
+		}
+		return s.printPage(env.stdout, raw, &table)
 	})
 	return err
 }
 
 type ledgerAnswer struct {
-	Kind, Key, Version, Operation string
-	Size                          int64
-	Region                        string
-	Outcome, Reason               *string
+	Kind, Bucket, Key, Version, Operation string
+	Size                                  int64
+	Region                                string
+	Outcome, Reason                       *string
 }
 
-// printPage prints the heading over the first entry, and clears it.
-func (s *failoverShow) printPage(w io.Writer, raw []json.RawMessage, heading *string) error {
+func (s *failoverShow) printPage(w io.Writer, raw []json.RawMessage, table *bucketTable) error {
 	t := newTable(w)
 	var chosen []json.RawMessage
 	for _, data := range raw {
@@ -171,9 +175,7 @@ func (s *failoverShow) printPage(w io.Writer, raw []json.RawMessage, heading *st
 			continue
 		}
 		chosen = append(chosen, data)
-		fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", *heading, e.Kind, plain(e.Key), orDash(&e.Version), e.Operation, formatBytes(e.Size), e.Region,
-			orDash(e.Outcome), orDash(e.Reason))
-		*heading = ""
+		table.row(t, e.Bucket, e.Kind, plain(e.Key), orDash(&e.Version), e.Operation, formatBytes(e.Size), e.Region, orDash(e.Outcome), orDash(e.Reason))
 	}
 	if s.asJSON {
 		return writeLines(w, chosen)

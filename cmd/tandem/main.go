@@ -44,6 +44,7 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	caFile         *string // --ca-file of the commands that ask a gateway, once it was read
+	bucket         *string // --bucket of those that are about a bucket, likewise
 }
 
 func main() {
@@ -83,7 +84,7 @@ region and are replicated to the others, reads fall back when the active fails.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	env.caFile = new(string)
+	env.caFile, env.bucket = new(string), new(string)
 	root.AddCommand(newDoctor(env))
 	root.AddCommand(newPut(env), newGet(env), newLs(env), newRm(env), newHead(env), newCp(env), newReplication(env), newMan(env))
 	root.AddCommand(newServe(env), newStatus(env), newStats(env), newPromote(env), newSign(env), newFailovers(env), newConflicts(env), newRegions(env), newAudit(env),
@@ -91,6 +92,9 @@ region and are replicated to the others, reads fall back when the active fails.
 	for _, cmd := range root.Commands() {
 		if !slices.Contains([]string{"serve", "config", "doctor", "journal", "version", "man", regionServer}, cmd.Name()) { // those ask no gateway
 			cmd.PersistentFlags().StringVar(env.caFile, "ca-file", "", "a PEM file of authorities to trust beside the system's (TANDEM_CA_FILE)")
+		}
+		if slices.Contains([]string{"put", "get", "ls", "rm", "head", "cp", "replication", "sign"}, cmd.Name()) {
+			addBucket(cmd, env)
 		}
 	}
 	return root

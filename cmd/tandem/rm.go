@@ -88,7 +88,7 @@ func (r *removal) run(ctx context.Context, env environment, keys []string) error
 		})
 	}
 	if !r.isDry && !r.isSure {
-		if err := agree(ctx, env, "remove "+described(keys)); err != nil {
+		if err := agree(ctx, env, "remove "+described(keys)+ofBucket(newClient(env).bucket)); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ func newSign(env environment) *cobra.Command {
 region directly, past the gateway, until it expires. What is uploaded is noticed, indexed and replicated.
 
 The URL goes to standard output, and what is to be known of it to standard error.
-` + clientHelp,
+` + keyHelp + clientHelp,
 		Example: `  tandem sign get docs/readme.md
   tandem sign put photos/1.jpg --content-type image/jpeg --expires 1h --curl`,
 		Args:      cobra.ExactArgs(2),
@@ -47,7 +47,8 @@ The URL goes to standard output, and what is to be known of it to standard error
 			if cmd.Flags().Changed("expires") {
 				s.ExpiresSec = new(int64(expires.Round(time.Second) / time.Second))
 			}
-			data, err := newClient(env).call(cmd.Context(), http.MethodPost, "/sign", s)
+			c := newClient(env)
+			data, err := c.call(cmd.Context(), http.MethodPost, c.inBucket("/sign"), s)
 			if err != nil {
 				return err
 			}

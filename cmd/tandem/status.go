@@ -13,7 +13,8 @@ func newStatus(env environment) *cobra.Command {
 		Use:   "status",
 		Short: "Show the regions of a running gateway",
 		Long: `Show the regions of a running gateway: which is active, how they are, how far each is behind,
-and why nothing is promoted where the active is down.
+and why nothing is promoted where the active is down. Where there is more than one bucket, there is a
+line for each bucket of each region.
 ` + clientHelp,
 		Example: `  tandem status
   TANDEM_URL=http://10.0.0.5:8110 tandem status --json`,
@@ -53,31 +54,42 @@ type regionAnswer struct {
 	HealthSince, LastError               *string
 	Compared, Regressed                  bool
 	NeverCompared                        *int64
-	Pending                              struct{ Keys, Bytes, Failing, Unreplicable int64 }
+	Pending                              pendingAnswer
 	LagSeconds                           *float64
+	Buckets                              []bucketAnswer
 }
 
-// condition is the region's health, with what is not to be overlooked beside it.
-func (r *regionAnswer) condition() string {
-	if r.Regressed {
-		return r.Health + ", regressed"
+type pendingAnswer struct{ Keys, Bytes, Failing, Unreplicable int64 }
+
+// bucketAnswer is a bucket of a region: Name is what clients see, Bucket what it is called there.
+type bucketAnswer struct {
+	Name, Bucket  string
+	NeverCompared *int64
+	Regressed     bool
+	Pending       pendingAnswer
+	LagSeconds    *float64
+}
+
+// parts have a line each: the region's buckets, or the region as a whole.
+func (r *regionAnswer) parts(hasBuckets bool) []bucketAnswer {
+	if hasBuckets {
+		return r.Buckets
 	}
-	return r.Health
+	return []bucketAnswer{{Bucket: r.Bucket, NeverCompared: r.NeverCompared, Regressed: r.Regressed, Pending: r.Pending, LagSeconds: r.LagSeconds}}
+}
+
+// condition is a region's health, with what is not to be overlooked beside it.
+func condition(health string, isRegressed bool) string {
+	if isRegressed {
+		return health + ", regressed"
+	}
+	return health
 }
 
 func (s *stateAnswer) print(w io.Writer) error {
 	fmt.Fprintf(w, "epoch %d, failover mode %s\n", s.Epoch, s.Mode)
-	t := newTable(w)
-	fmt.Fprintln(t, "REGION\tROLE\tHEALTH\tBUCKET\tENDPOINT\tPENDING KEYS\tBYTES\tFAILING\tLAG")
-	for _, r := range s.Regions {
-		lag := "unknown (never compared)"
-		if r.LagSeconds != nil {
-			lag = formatSeconds(*r.LagSeconds)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
-			r.Name, r.Role, r.condition(), r.Bucket, r.Endpoint, r.Pending.Keys, r.Pending.Bytes, r.Pending.Failing, lag)
-	}
-	if err := t.Flush(); err != nil {
+	hasBuckets := len(s.buckets()) > 1
+	if err := s.printTable(w, hasBuckets); err != nil {
 		return err
 	}
 	for _, r := range s.Regions {
@@ -88,15 +100,8 @@ func (s *stateAnswer) print(w io.Writer) error {
 		default:
 			fmt.Fprintf(w, "%s is %s since %s: %s\n", r.Name, r.Health, orDash(r.HealthSince), plain(*r.LastError))
 		}
-		if r.Regressed {
-			fmt.Fprintf(w, "%s came back older than it was: each of its copies is verified before it is relied on\n", r.Name)
-		}
-		if r.NeverCompared != nil && *r.NeverCompared > 0 {
-			fmt.Fprintf(w, "%s holds %s never compared and not replicated; how far it is behind is not known\n",
-				r.Name, count(*r.NeverCompared, "key that was", "keys that were"))
-		}
-		if r.Pending.Unreplicable > 0 {
-			fmt.Fprintf(w, "%s cannot hold %s, so no copy of them is made there\n", r.Name, count(r.Pending.Unreplicable, "key", "keys"))
+		for _, b := range r.parts(hasBuckets) {
+			b.printWarnings(w, r.Name, hasBuckets)
 		}
 	}
 	if len(s.BlockedBy) > 0 {
@@ -106,4 +111,44 @@ func (s *stateAnswer) print(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func (s *stateAnswer) printTable(w io.Writer, hasBuckets bool) error {
+	t := newTable(w)
+	called := "BUCKET"
+	if hasBuckets {
+		called = "BUCKET\tCALLED THERE"
+	}
+	fmt.Fprintf(t, "REGION\tROLE\tHEALTH\t%s\tENDPOINT\tPENDING KEYS\tBYTES\tFAILING\tLAG\n", called)
+	for _, r := range s.Regions {
+		for _, b := range r.parts(hasBuckets) {
+			lag, called := "unknown (never compared)", b.Bucket
+			if b.LagSeconds != nil {
+				lag = formatSeconds(*b.LagSeconds)
+			}
+			if hasBuckets {
+				called = b.Name + "\t" + b.Bucket
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+				r.Name, r.Role, condition(r.Health, b.Regressed), called, r.Endpoint, b.Pending.Keys, b.Pending.Bytes, b.Pending.Failing, lag)
+		}
+	}
+	return t.Flush()
+}
+
+// printWarnings says what the table cannot.
+func (b *bucketAnswer) printWarnings(w io.Writer, region string, hasBuckets bool) {
+	if hasBuckets {
+		region = "bucket " + b.Name + " in " + region
+	}
+	if b.Regressed {
+		fmt.Fprintf(w, "%s came back older than it was: each of its copies is verified before it is relied on\n", region)
+	}
+	if b.NeverCompared != nil && *b.NeverCompared > 0 {
+		fmt.Fprintf(w, "%s holds %s never compared and not replicated; how far it is behind is not known\n",
+			region, count(*b.NeverCompared, "key that was", "keys that were"))
+	}
+	if b.Pending.Unreplicable > 0 {
+		fmt.Fprintf(w, "%s cannot hold %s, so no copy of them is made there\n", region, count(b.Pending.Unreplicable, "key", "keys"))
+	}
 }

@@ -19,7 +19,7 @@ import (
 // keyHelp is for the help of each command that takes keys.
 const keyHelp = `
 Keys are written as they are, without any escaping.
-`
+` + bucketHelp
 
 // transferHelp is for the help of each command that moves objects.
 const transferHelp = `
@@ -119,7 +119,7 @@ func newObjects(env environment, retries int, retrying func(error, time.Duration
 	if c.err != nil {
 		return nil, c.err
 	}
-	client, err := apiclient.New(apiclient.Config{URL: c.base, Token: c.token, TLS: c.tls, Retries: retries, Retrying: retrying})
+	client, err := apiclient.New(apiclient.Config{URL: c.base, Token: c.token, Bucket: c.bucket, TLS: c.tls, Retries: retries, Retrying: retrying})
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("TANDEM_URL: %w", err)}
 	}
