@@ -99,6 +99,8 @@ func (k *known) decide() Decision {
 	switch {
 	case seen.Found && o.Deleted && mutant.On(mutant.TombstoneAdopted):
 		return Adopted
+	case k.isRestored() && !k.matches() && !k.isAsBefore() && seen.ETag != o.ETag && k.deleteSeen && !o.Deleted && !o.IsElsewhere(seen.Region):
+		return Deleted // by what was there before a repair landed on that
 	case k.isAsBefore(), k.isRestored() && !k.matches():
 		return Rewrite
 	case k.matches() && len(k.clients) == 0 && !(isByURL && seen.ContentType != o.ContentType):

@@ -99,7 +99,8 @@ func invariants() []invariant {
 		func(s situation, d journal.Decision) string {
 			isExplained := s.object.DeleteSeen || s.own(func(i journal.Intent) bool { return i.Operation == journal.Delete })
 			isLive := !s.object.Version.IsZero() && !s.object.Deleted
-			return when(d == journal.Deleted && (!isExplained || !isLive || s.seen.Found), "a tombstone without a delete")
+			isOurs := s.own(func(i journal.Intent) bool { return i.Operation == journal.Repair && i.Brings == s.seen.ETag })
+			return when(d == journal.Deleted && (!isExplained || !isLive || s.seen.Found && !isOurs), "a tombstone without a delete")
 		},
 		func(s situation, d journal.Decision) string {
 			isExplained := s.object.Unsettled || s.own(isClients)

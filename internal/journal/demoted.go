@@ -30,7 +30,9 @@ import (
 //   - Where the key's version is one of those that overlapped, and the region holds just that, it stands, and is no
 //     find. (A delete is acknowledged in A; B is promoted, and then C, and each brought to it by a repair that
 //     overlaps with an earlier one: B, read again, would have lost the delete that it has.)
-//   - Only a delete's intent makes a tombstone.
+//   - Only a delete's intent makes a tombstone. What of ours is found may have landed on what it had left, and then
+//     it was applied. (A create is copied and has no answer; its region is promoted, and acknowledges a write; a DELETE
+//     there has no answer; the create lands: the write would be lost, and not deleted.)
 //   - An upload by a presigned URL may land whenever the URL is open, as in Decide.
 //   - Nothing is found in a region that came back older. (A PUT times out, the region is
 //     restored from last night's copy: yesterday's object would be taken for the write.) But what may be an upload is
@@ -65,6 +67,8 @@ func DecideDemoted(o *Object, seen Observation, regressed bool, ours []string) D
 	switch {
 	case d.isRow && seen.Found != o.Deleted && etag == o.ETag:
 		return Stand
+	case !regressed && d.isUnsettled && seen.Found && isOurs && d.deleteSeen:
+		return Deleted
 	case regressed && d.isUnsettled, d.isUnsettled && seen.Found && isOurs:
 		return Lost
 	case regressed, !d.isUnsettled && isKnown:

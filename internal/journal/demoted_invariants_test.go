@@ -82,7 +82,8 @@ func demotedInvariants() map[string]func(s suspicion, d journal.Decision) bool {
 		},
 		"a tombstone without a delete": func(s suspicion, d journal.Decision) bool {
 			isExplained := s.object.Unsettled && s.object.DeleteSeen || s.own(func(i journal.Intent) bool { return i.Operation == journal.Delete })
-			return d == journal.Deleted && (!isExplained || s.seen.Found)
+			isOurs := s.isUnsettled() && slices.Contains(s.ours, s.seen.ETag)
+			return d == journal.Deleted && (!isExplained || s.seen.Found && !isOurs)
 		},
 		"nothing is adopted": func(s suspicion, d journal.Decision) bool { return d == journal.Adopted && !s.seen.Found },
 		"what was known there is a find": func(s suspicion, d journal.Decision) bool {

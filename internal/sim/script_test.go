@@ -60,6 +60,8 @@ var namedHistories = map[string][]string{
 		"the_second_of_two_repairs_does_not_answer_for_the_first",
 		"what_the_active_held_before_is_no_write",
 		"what_the_active_lacked_before_is_no_delete",
+		"what_a_late_copy_landed_on_was_deleted",
+		"what_a_late_repair_landed_on_was_deleted",
 	},
 	"overlapping writes": {
 		"overlapping_writes_settle_to_what_the_region_holds",
@@ -139,6 +141,7 @@ var namedHistories = map[string][]string{
 		"a_find_supersedes_what_it_overwrote_in_its_own_region",
 		"a_delete_that_a_later_write_never_saw_is_a_conflict",
 		"a_delete_that_two_regions_repaired_is_not_lost",
+		"what_another_region_has_is_not_lost_where_it_was_overwritten",
 		"what_nobody_holds_any_more_is_lost_on_the_record",
 		"what_a_copy_was_put_in_place_of_is_lost_on_the_record",
 	},

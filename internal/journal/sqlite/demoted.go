@@ -41,9 +41,23 @@ func (t *tx) settleDemoted(o *journal.Object, seen journal.Observation, regresse
 		}
 	}
 	if d == journal.Adopted || d == journal.Deleted {
-		return d, t.found(o, seen, d, landedLate, upload)
+		return d, t.leaving(o, seen, d, func(left journal.Observation) error { return t.found(o, left, d, landedLate, upload) })
 	}
 	return d, t.notFound(o, seen, d, regressed)
+}
+
+// leaving records a find. What a delete is found by may have landed on what that had left: then the find is the
+// absence, and what is there has yet to go.
+func (t *tx) leaving(o *journal.Object, seen journal.Observation, d journal.Decision, find func(journal.Observation) error) error {
+	if d != journal.Deleted || !seen.Found {
+		return find(seen)
+	}
+	left := seen
+	left.Found, left.Written = false, journal.Written{}
+	if err := find(left); err != nil {
+		return err
+	}
+	return t.pendHolding(o, seen.Region, journal.Version{}, seen)
 }
 
 // ours are the ETags that copies and repairs without an answer may have left in a region.
@@ -177,7 +191,7 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 		isUnseen := o.LastRegion != seen.Region && o.Copy(seen.Region).Version != o.Version && !u.isOnly
 		return t.adopt(o, seen, d, v, landedLate || isUnseen && !o.Version.IsZero())
 	}
-	if err := t.overwrittenUnkept(o.Bucket, o.Key, seen.Region); err != nil {
+	if err := cmp.Or(t.heldElsewhere(o, seen.Region), t.overwrittenUnkept(o.Bucket, o.Key, seen.Region)); err != nil {
 		return err
 	}
 	err := t.addConflict(journal.Conflict{
@@ -188,6 +202,21 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 		return err
 	}
 	return t.pendHolding(o, seen.Region, v, seen)
+}
+
+// heldElsewhere is told that a region was found to hold something else than the key's version. Where another is
+// known to hold that version's bytes, it is for that one to keep them. (A acknowledges a write, whose copy lands in B
+// while B is promoted; a PUT without an answer lands in A on the write; the key is deleted in B: what nobody could
+// keep from A any more was listed as lost, though it was overwritten in B.)
+func (t *tx) heldElsewhere(o *journal.Object, region string) error {
+	if t.openEntries == 0 || o.ETag == "" {
+		return nil
+	}
+	const other = `SELECT c.region FROM copies c WHERE c.bucket = ?1 AND c.key = ?2 AND c.region <> ?3 AND c.etag = ?6
+		ORDER BY c.state <> 'current', c.region <> ?7 LIMIT 1`
+	return t.exec(`UPDATE ledger SET region = (`+other+`) WHERE outcome = '' AND bucket = ?1 AND key = ?2 AND region = ?3
+		AND epoch = ?4 AND sequence = ?5 AND EXISTS (`+other+`)`,
+		o.Bucket, o.Key, region, o.Version.Epoch, o.Version.Sequence, o.ETag, t.state.Active)
 }
 
 // foundEntries tells the open ledger entries of what was found which version it is. Of

@@ -102,7 +102,7 @@ func (t *tx) settle(o *journal.Object, seen journal.Observation, d journal.Decis
 	case journal.NotApplied:
 		return nil
 	case journal.Adopted, journal.Deleted:
-		return t.adopt(o, seen, d, t.draw(), landedLate)
+		return t.leaving(o, seen, d, func(left journal.Observation) error { return t.adopt(o, left, d, t.draw(), landedLate) })
 	}
 	err = t.exec(`UPDATE objects SET unsettled = 0, delete_seen = 0 WHERE bucket = ? AND key = ? AND last_region = ?`, o.Bucket, o.Key, seen.Region)
 	if err != nil {
