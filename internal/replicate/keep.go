@@ -100,7 +100,9 @@ func (c *copier) isOfOurMaking(etag string) bool {
 	return etag == c.task.Target().ETag || slices.ContainsFunc(c.task.Late, func(l journal.LateCopy) bool { return l.ETag == etag })
 }
 
-// kept is the row of what an earlier try has kept, nil where none did.
+// kept is the row of what an earlier try has kept, nil where none did, or where no region is known to hold that any
+// more. (The active has a loser, and keeps it in itself at first; it comes back older than that: what nobody has would
+// be waited for, and the key take no write, for ever.)
 func (c *copier) kept(ctx context.Context, key, etag string) (*journal.Object, error) {
 	o, err := c.Journal.Lookup(ctx, c.Bucket, key)
 	switch {
@@ -108,11 +110,13 @@ func (c *copier) kept(ctx context.Context, key, etag string) (*journal.Object, e
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case o.Deleted || o.ETag != etag || o.Contested(c.State().Active):
+	case o.Deleted || o.ETag != etag || o.Contested(c.State().Active), !slices.ContainsFunc(o.Copies, isCurrent):
 		return nil, nil
 	}
 	return o, nil
 }
+
+func isCurrent(c journal.Copy) bool { return c.State == journal.Current }
 
 // writeKept is a write like a client's: an intent first, then the region, then the commit.
 func (c *copier) writeKept(ctx context.Context, src *sourceObject) error {

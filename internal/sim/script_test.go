@@ -186,6 +186,7 @@ var namedHistories = map[string][]string{
 	"losers are kept": {
 		"a_loser_is_kept_before_it_is_overwritten",
 		"a_loser_is_kept_from_whoever_still_has_it",
+		"a_loser_that_is_kept_alone_is_kept_anew",
 		"nobody_touches_tandems_own_objects",
 		"a_write_waits_until_the_loser_under_it_is_kept",
 	},
