@@ -65,9 +65,14 @@ read and deleted, in both cases.
 	return cmd
 }
 
+// isFinal reports whether --force changes nothing: the region lacks a bucket.
+func isFinal(objections []objection) bool {
+	return slices.ContainsFunc(objections, func(o objection) bool { return o.Code == "lacks-bucket" })
+}
+
 // orForce says what can be done about a refusal.
 func orForce(err error, p promotion) error {
-	if refused, ok := errors.AsType[*refusedError](err); ok && len(refused.objections) > 0 {
+	if refused, ok := errors.AsType[*refusedError](err); ok && len(refused.objections) > 0 && !isFinal(refused.objections) {
 		refused.hint = fmt.Sprintf("to promote it all the same: tandem promote %s --force", cmp.Or(p.Region, refused.objections[0].Region))
 	}
 	return err
@@ -118,7 +123,11 @@ func printDryRun(w io.Writer, data []byte, isQuiet bool) error {
 			return failed(err)
 		}
 	}
-	if !d.Allowed {
+	switch {
+	case d.Allowed:
+	case isFinal(d.Objections):
+		return failed(fmt.Errorf("%s cannot be promoted: it lacks a bucket", d.To))
+	default:
 		return failed(fmt.Errorf("something speaks against promoting %s (--force promotes it all the same)", d.To))
 	}
 	return nil

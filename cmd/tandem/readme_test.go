@@ -32,7 +32,7 @@ func TestReadmeListsEveryVariableAsTheGatewayReadsIt(t *testing.T) {
 	if !found || !ended {
 		t.Fatalf("README.md lacks the lines %q and %q", tableBegin, tableEnd)
 	}
-	want := table(config.Reference()) + bucketTable(config.BucketReference())
+	want := table(config.Reference()) + bucketsTable(config.BucketReference())
 	if *update {
 		if err := os.WriteFile(readmeFile, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -63,8 +63,8 @@ func table(variables []config.Variable) string {
 	return b.String()
 }
 
-// bucketTable writes what a bucket of a file's list says.
-func bucketTable(keys []config.Variable) string {
+// bucketsTable writes what a bucket of a file's list says.
+func bucketsTable(keys []config.Variable) string {
 	var b strings.Builder
 	b.WriteString("Of each bucket in the list `buckets` of a file:\n\n| Key | What it is for | Allowed |\n| --- | --- | --- |\n")
 	for _, v := range keys {

@@ -57,8 +57,8 @@ type rig struct {
 // newGateway starts a gateway with A, the active, and B. Everything ends with the test.
 func newGateway(t *testing.T, o options) *rig {
 	t.Helper()
-	o.a.Buckets, o.a.AccessKey = []string{bucketA}, "key-a"
-	o.b.Buckets, o.b.AccessKey = []string{bucketB}, "key-b"
+	o.a.Buckets, o.a.AccessKey = append(o.a.Buckets, bucketA), "key-a"
+	o.b.Buckets, o.b.AccessKey = append(o.b.Buckets, bucketB), "key-b"
 	g := &rig{t: t, A: regiontest.NewServer(o.a), B: regiontest.NewServer(o.b)}
 	if o.prepare != nil {
 		o.prepare(g.A, g.B)

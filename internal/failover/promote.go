@@ -76,6 +76,13 @@ func codesOf(objections []Objection) []string {
 // RefusedError is a promotion that was not made.
 type RefusedError struct{ Objections []Objection }
 
+// IsFinal reports whether Force changes nothing.
+func (e *RefusedError) IsFinal() bool { return isFinal(e.Objections) }
+
+func isFinal(objections []Objection) bool {
+	return slices.ContainsFunc(objections, func(o Objection) bool { return o.Code == LacksBucket })
+}
+
 func (e *RefusedError) Error() string { return "not promoted: " + joined(e.Objections) }
 
 // The errors of a request that names no replica, by identity.
@@ -153,8 +160,7 @@ func (c *Controller) decide(ctx context.Context, r Request) (Result, error) {
 	if r.DryRun {
 		return c.dryRun(ctx, result)
 	}
-	isImpossible := slices.ContainsFunc(objections, func(o Objection) bool { return o.Code == LacksBucket })
-	if len(objections) > 0 && !r.Force || isImpossible {
+	if len(objections) > 0 && !r.Force || isFinal(objections) {
 		return result, &RefusedError{objections}
 	}
 	f, err := c.promote(ctx, r, objections)

@@ -274,6 +274,16 @@ func TestRefusedPromotionSaysWhatSpeaksAgainstIt(t *testing.T) {
 	}`)
 }
 
+func TestForceIsNotOfferedWhereItChangesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFront(t)
+	f.failover.err = &failover.RefusedError{Objections: []failover.Objection{{Region: "b", Code: failover.LacksBucket, Message: "no logs"}}}
+	f.want(f.do("POST", "/admin/failover/promote", `{"region": "b", "force": true}`), 409, `{
+		"type": "about:blank", "title": "Conflict", "status": 409, "code": "PromotionRefused", "detail": "not promoted: b: no logs",
+		"objections": [{"region": "b", "code": "lacks-bucket", "message": "no logs"}]
+	}`)
+}
+
 func TestErrorsOfAPromotionAreToldApart(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -58,7 +58,10 @@ func (a *API) problem(w *recorder, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
 		body.Status, body.Code, body.Detail = http.StatusUnauthorized, "Unauthorized", e.Error()
 	} else if e, ok := errors.AsType[*failover.RefusedError](err); ok {
-		body.Status, body.Code, body.Detail = http.StatusConflict, "PromotionRefused", e.Error()+"; to promote it all the same, force it"
+		body.Status, body.Code, body.Detail = http.StatusConflict, "PromotionRefused", e.Error()
+		if !e.IsFinal() {
+			body.Detail += "; to promote it all the same, force it"
+		}
 		body.Objections = describeObjections(e.Objections)
 	} else if e, ok := errors.AsType[*s3op.Error](err); ok {
 		if e.Kind == s3op.NotModified {
