@@ -135,6 +135,7 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err != nil {
 		return nil, err
 	}
+	a.warnOfLacking(ctx)
 	shared := newParts(cfg, registry, counters)
 	for _, b := range a.buckets.list {
 		if err := a.buildBucket(b, shared, state, spoolDir); err != nil {
@@ -172,6 +173,17 @@ func (a *App) leaveOutDetached(ctx context.Context) error {
 	}
 	a.cfg.Regions = slices.DeleteFunc(slices.Clone(a.cfg.Regions), func(c config.Region) bool { return !inUse[c.Name] })
 	return nil
+}
+
+// warnOfLacking tells of regions that can never be promoted: nobody would like to learn that in an outage.
+func (a *App) warnOfLacking(ctx context.Context) {
+	for _, name := range a.buckets.order {
+		for _, b := range a.buckets.list {
+			if !b.has(name) {
+				a.opt.Logger.WarnContext(ctx, "region lacks a bucket, and so is never promoted", "region", name, "bucket", b.Name)
+			}
+		}
+	}
 }
 
 // buildRegions makes the clients of each bucket of each region, and the process behind it where the
