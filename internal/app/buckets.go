@@ -202,11 +202,11 @@ func (s *buckets) Fence(ctx context.Context) (lift func()) {
 		lifts <- b.gateway.Fence(ctx)
 		return nil
 	})
-	return func() {
+	return sync.OnceFunc(func() {
 		for range s.list {
 			(<-lifts)()
 		}
-	}
+	})
 }
 
 // Switch serves the epoch in every bucket. After an error some may be: each takes writes in the
@@ -238,11 +238,11 @@ func (s *buckets) Hold(ctx context.Context, regions ...string) (release func(), 
 		releases <- release
 		return err
 	})
-	return func() {
+	return sync.OnceFunc(func() {
 		for range s.list {
 			(<-releases)()
 		}
-	}, err
+	}), err
 }
 
 // check makes sure that no bucket of the region is older than it was.
