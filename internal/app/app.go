@@ -195,8 +195,9 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 			Name: c.Name, Endpoint: c.Endpoint, PublicEndpoint: c.PublicEndpoint, S3Region: c.S3Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 			ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: a.cfg.RegionTimeout, Metrics: metrics,
 		}
-		if a.opt.Transport != nil {
-			rc.Transport = a.opt.Transport(c.Name)
+		watching, err := a.transports(c, &rc)
+		if err != nil {
+			return err
 		}
 		if c.Embedded() {
 			dir, err := filepath.Abs(c.EmbeddedDir)
@@ -214,7 +215,7 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 			rc.AccessKey, rc.SecretKey = local.Credentials()
 		}
 		for _, b := range a.buckets.list {
-			if err := a.buildClients(ctx, b, rc); err != nil {
+			if err := a.buildClients(ctx, b, rc, watching); err != nil {
 				return err
 			}
 		}
@@ -222,12 +223,30 @@ func (a *App) buildRegions(ctx context.Context, metrics *region.Metrics) error {
 	return nil
 }
 
+// transports gives a region the one that the clients of all its buckets share, and returns that of their watchers.
+func (a *App) transports(c config.Region, rc *region.Config) (watching http.RoundTripper, err error) {
+	if a.opt.Transport != nil {
+		rc.Transport = a.opt.Transport(c.Name)
+		return rc.Transport, nil
+	}
+	var all [2]*http.Transport
+	for i := range all {
+		if all[i], err = region.NewTransport(c.CAFile); err != nil {
+			return nil, fmt.Errorf("region %s: %w", c.Name, err)
+		}
+	}
+	rc.Transport = all[0]
+	return all[1], nil
+}
+
 // buildClients makes the clients of a bucket in a region, where it has that.
-func (a *App) buildClients(ctx context.Context, b *bucket, rc region.Config) error {
+func (a *App) buildClients(ctx context.Context, b *bucket, rc region.Config, watching http.RoundTripper) error {
 	if rc.Bucket = b.In(rc.Name); rc.Bucket == "" {
 		return nil
 	}
-	watcher, err := region.New(ctx, rc)
+	watched := rc
+	watched.Transport = watching
+	watcher, err := region.New(ctx, watched)
 	if err != nil {
 		return err
 	}
