@@ -67,9 +67,9 @@ type Options struct {
 type Journal interface {
 	journal.Journal
 	// MachineStopped reports whether the machine went down while the journal was open, until
-	// TakeUpMachineStop records that this was seen to.
+	// TakeUpMachineStop has recorded which regions came back older by it.
 	MachineStopped() bool
-	TakeUpMachineStop(ctx context.Context) error
+	TakeUpMachineStop(ctx context.Context, regions []string, why string) error
 	// Counts counts the rows of all buckets.
 	Counts(ctx context.Context) (journal.Counts, error)
 }
@@ -138,7 +138,11 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	a.warnOfLacking(ctx)
 	shared := newParts(cfg, registry, counters)
 	for _, b := range a.buckets.list {
-		if err := a.buildBucket(b, shared, state, spoolDir); err != nil {
+		compared, err := a.journal.Compared(ctx, b.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.buildBucket(b, shared, ofBucket(state, slices.Contains(compared, state.Active)), spoolDir); err != nil {
 			return nil, err
 		}
 		if err := b.attacher.Attach(ctx); err != nil {
@@ -154,12 +158,12 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 // leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
 func (a *App) leaveOutDetached(ctx context.Context) error {
 	a.buckets = &buckets{}
+	detached, err := a.journal.Detached(ctx)
+	if err != nil {
+		return err
+	}
 	inUse := make(map[string]bool)
 	for _, c := range a.cfg.Buckets {
-		detached, err := a.journal.Detached(ctx, c.Name)
-		if err != nil {
-			return err
-		}
 		b := &bucket{Bucket: c}
 		b.Regions = slices.DeleteFunc(slices.Clone(c.Regions), func(r config.BucketRegion) bool {
 			if !slices.Contains(detached, r.Region) {
@@ -169,9 +173,28 @@ func (a *App) leaveOutDetached(ctx context.Context) error {
 			a.opt.Logger.WarnContext(ctx, "region was removed with `tandem regions remove`, and is left out: take it out of the configuration", "region", r.Region, "bucket", c.Name)
 			return true
 		})
+		if err := a.checkAttached(ctx, b); err != nil {
+			return err
+		}
 		a.buckets.list = append(a.buckets.list, b)
 	}
 	a.cfg.Regions = slices.DeleteFunc(slices.Clone(a.cfg.Regions), func(c config.Region) bool { return !inUse[c.Name] })
+	return nil
+}
+
+// checkAttached refuses a bucket that has lost a region which others have: what is only there would count as being
+// at hand, and be in no ledger.
+func (a *App) checkAttached(ctx context.Context, b *bucket) error {
+	attached, err := a.journal.Attached(ctx, b.Name)
+	if err != nil {
+		return err
+	}
+	for _, name := range attached {
+		if !b.has(name) && slices.ContainsFunc(a.cfg.Buckets, func(c config.Bucket) bool { return c.In(name) != "" }) {
+			return fmt.Errorf("bucket %s was in region %q, and the configuration has it there no more: put it back; "+
+				"a region can only be taken out of all buckets, with `tandem regions remove %s`", b.Name, name, name)
+		}
+	}
 	return nil
 }
 

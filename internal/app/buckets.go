@@ -212,7 +212,17 @@ func (s *buckets) Fence(ctx context.Context) (lift func()) {
 // Switch serves the epoch in every bucket. After an error some may be: each takes writes in the
 // epoch that it is served in, and the journal refuses those of the one that is over.
 func (s *buckets) Switch(ctx context.Context, state journal.State) error {
-	return s.each(func(b *bucket) error { return b.gateway.Switch(ctx, state) })
+	return s.each(func(b *bucket) error {
+		return b.gateway.Switch(ctx, ofBucket(state, b.gateway.ComparedRegions()[state.Active]))
+	})
+}
+
+// ofBucket is the epoch as one bucket has it: whether the active was compared when it was promoted is each bucket's
+// own, and of one that was not served then nobody has asked. (A bucket is full of keys in A, and not served; B is
+// promoted, where it is empty; it is served: the 404 of B would deny them all.)
+func ofBucket(state journal.State, isCompared bool) journal.State {
+	state.Uncompared = !isCompared && (state.Uncompared || state.Epoch > 1 && !state.Rebased)
+	return state
 }
 
 // WritesInFlight is how many writes are under way.

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -117,27 +119,20 @@ func (a *App) leaveMarks(ctx context.Context) {
 // checkMarks refuses to serve regions that know of more than the journal. An embedded region
 // counts as older where the machine went down under it.
 func (a *App) checkMarks(ctx context.Context) error {
-	var unsynced []string
-	if a.journal.MachineStopped() {
-		for _, c := range a.cfg.Regions {
-			if c.Embedded() {
-				unsynced = append(unsynced, c.Name)
-			}
-		}
+	if err := a.takeUpMachineStop(ctx); err != nil {
+		return err
 	}
 	for _, b := range a.buckets.list {
-		if err := b.marks.Load(ctx, slices.DeleteFunc(slices.Clone(unsynced), func(name string) bool { return !b.has(name) })); err != nil {
+		if err := b.marks.Load(ctx); err != nil {
 			return err
 		}
-	}
-	// A crash before this has them verified once more.
-	if err := a.journal.TakeUpMachineStop(ctx); err != nil {
-		return fmt.Errorf("record that the embedded regions are verified: %w", err)
 	}
 	err := a.buckets.each(func(b *bucket) error { return b.marks.Inspect(ctx) })
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, mark.ErrMisplaced):
+		return fmt.Errorf("%w: correct the configuration", err)
 	case !a.opt.Repair:
 		return fmt.Errorf("%w: the journal was restored from a backup, or another gateway uses the bucket; "+
 			"where the first is the case, and no other gateway runs, start once with --repair", err)
@@ -145,26 +140,36 @@ func (a *App) checkMarks(ctx context.Context) error {
 	return a.repairJournal(ctx, err)
 }
 
+// takeUpMachineStop has what embedded regions wrote before the machine went down verified: it may be gone. A crash before
+// that is recorded has it seen to by the next start.
+func (a *App) takeUpMachineStop(ctx context.Context) error {
+	if !a.journal.MachineStopped() {
+		return nil
+	}
+	var unsynced []string
+	for _, c := range a.cfg.Regions {
+		if c.Embedded() {
+			unsynced = append(unsynced, c.Name)
+		}
+	}
+	const why = "the machine stopped uncleanly, and this region does not sync what it writes"
+	a.opt.Logger.ErrorContext(ctx, "regions may have lost something; every copy there is verified", "regions", unsynced, "why", why)
+	err := a.journal.TakeUpMachineStop(ctx, unsynced, why)
+	if err != nil {
+		return fmt.Errorf("record that the embedded regions are verified: %w", err)
+	}
+	return nil
+}
+
 // repairJournal takes the regions over as they are: the journal is moved past what it has
 // lost, every key is read again in the active, and no region counts as compared. A crash before
 // the last step leaves marks that refuse the next start, and the repair is done again.
 func (a *App) repairJournal(ctx context.Context, why error) error {
-	var newest *mark.Content
-	var names []string
-	for _, b := range a.buckets.list {
-		names = append(names, b.Name)
-		if m := b.marks.Newest(ctx); m != nil && (newest == nil || m.IsAfter(newest)) {
-			newest = m
-		}
+	newest, active, err := a.newestMarks(ctx)
+	if newest == nil || err != nil {
+		return cmp.Or(err, why)
 	}
-	if newest == nil {
-		return why
-	}
-	active := newest.Active
-	if !slices.Contains(a.buckets.order, active) || slices.ContainsFunc(a.buckets.list, func(b *bucket) bool { return !b.has(active) }) {
-		active = a.buckets.State().Active
-	}
-	state, err := a.journal.Rebase(ctx, names, newest.Epoch, newest.Sequence, active)
+	state, err := a.journal.Rebase(ctx, newest.Epoch, newest.Sequence, active)
 	if err != nil {
 		return fmt.Errorf("repair the journal: %w", err)
 	}
@@ -177,4 +182,34 @@ func (a *App) repairJournal(ctx context.Context, why error) error {
 		return err
 	}
 	return a.buckets.each(func(b *bucket) error { return b.marks.TakeOver(ctx) })
+}
+
+// newestMarks returns the newest mark in any bucket, and who was active by our own: a bucket that another gateway has
+// left to us says nothing of the others. Where none is ours, the journal is new, and theirs is what there is to go by.
+func (a *App) newestMarks(ctx context.Context) (newest *mark.Content, active string, err error) {
+	state := a.buckets.State()
+	var ours *mark.Content
+	for _, b := range a.buckets.list {
+		for _, m := range b.marks.ReadAll(ctx) {
+			if newest == nil || m.IsAfter(newest) {
+				newest = m
+			}
+			if m.Journal == state.JournalID && (ours == nil || m.IsAfter(ours)) {
+				ours = m
+			}
+		}
+	}
+	switch {
+	case newest == nil:
+		return nil, "", nil
+	case ours == nil:
+		ours = newest
+	}
+	switch active = ours.Active; {
+	case !slices.Contains(a.buckets.order, active):
+		active = state.Active
+	case slices.ContainsFunc(a.buckets.list, func(b *bucket) bool { return !b.has(active) }):
+		return nil, "", fmt.Errorf("region %q was active last, and lacks a bucket, which the active needs: configure it", active)
+	}
+	return newest, active, nil
 }

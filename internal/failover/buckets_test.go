@@ -64,13 +64,3 @@ func TestAReplicaLagsAsItsWorstBucket(t *testing.T) {
 		}
 	})
 }
-
-func TestARemovedRegionLeavesEveryBucket(t *testing.T) {
-	inBubble(t, func(t *testing.T, g *rig) {
-		twoBuckets(t, g)
-		if err := g.Remove(t.Context(), "c", "admin", "gone"); err != nil {
-			t.Fatal(err)
-		}
-		g.wantSteps("hold c", "detach c for admin: gone", "detach c from second for admin: gone", "forget c", "release")
-	})
-}

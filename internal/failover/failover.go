@@ -20,8 +20,8 @@ import (
 type Journal interface {
 	State(ctx context.Context) (journal.State, error)
 	Lag(ctx context.Context, bucket, region string) (journal.Lag, error)
-	Detach(ctx context.Context, bucket, region, actor, reason string) error
-	Detached(ctx context.Context, bucket string) ([]string, error)
+	Detach(ctx context.Context, region, actor, reason string) error
+	Detached(ctx context.Context) ([]string, error)
 	journal.Failovers
 }
 
@@ -365,6 +365,14 @@ func (c *Controller) bucketsOf(name string) (list []bucketIn) {
 		}
 	}
 	return list
+}
+
+// names are those of the buckets.
+func (c *Controller) names() (names []string) {
+	for _, b := range c.Buckets {
+		names = append(names, b.Name)
+	}
+	return names
 }
 
 // lacking are the buckets that a region does not have.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -215,7 +216,7 @@ func (c *Controller) objections(ctx context.Context, name string, automatic bool
 	if !c.Gateway.ComparedRegions()[name] {
 		object(NotCompared, "%s", c.describeUncompared(name))
 	}
-	atRisk, conflicts, err := c.Journal.PointingAt(ctx, name)
+	atRisk, conflicts, err := c.Journal.PointingAt(ctx, c.names(), name)
 	if err != nil {
 		return nil, err
 	}
@@ -270,11 +271,18 @@ func (c *Controller) canary(ctx context.Context, name string) Canary {
 	ctx, cancel := context.WithTimeout(ctx, c.CanaryTimeout)
 	defer cancel()
 	started := time.Now()
-	for _, b := range c.bucketsOf(name) {
-		if err := tryCanary(ctx, b.Region); err != nil {
-			if len(c.Buckets) > 1 {
-				err = fmt.Errorf("bucket %s: %w", b.bucket, err)
-			}
+	buckets := c.bucketsOf(name)
+	errs := make([]error, len(buckets))
+	var group sync.WaitGroup
+	for i, b := range buckets {
+		group.Go(func() { errs[i] = tryCanary(ctx, b.Region) })
+	}
+	group.Wait()
+	for i, err := range errs {
+		if err != nil && len(c.Buckets) > 1 {
+			err = fmt.Errorf("bucket %s: %w", buckets[i].bucket, err)
+		}
+		if err != nil {
 			return Canary{time.Since(started), err}
 		}
 	}
@@ -315,10 +323,8 @@ func (c *Controller) Remove(ctx context.Context, name, actor, reason string) err
 		return err
 	}
 	defer release()
-	for _, b := range c.bucketsOf(name) {
-		if err := c.Journal.Detach(ctx, b.bucket, name, actor, reason); err != nil && !c.isDetached(ctx, b.bucket, name) {
-			return err
-		}
+	if err := c.Journal.Detach(ctx, name, actor, reason); err != nil && !c.isDetached(ctx, name) {
+		return err
 	}
 	c.Gateway.Detach(name)
 	c.Removed(name)
@@ -327,8 +333,8 @@ func (c *Controller) Remove(ctx context.Context, name, actor, reason string) err
 }
 
 // isDetached reports whether the journal has taken the region out already: an earlier try may
-// have done so without being told, or got no further than this bucket.
-func (c *Controller) isDetached(ctx context.Context, bucket, name string) bool {
-	names, err := c.Journal.Detached(ctx, bucket)
+// have done so without being told.
+func (c *Controller) isDetached(ctx context.Context, name string) bool {
+	names, err := c.Journal.Detached(ctx)
 	return err == nil && slices.Contains(names, name)
 }

@@ -262,7 +262,7 @@ func (j *fakeJournal) Lag(_ context.Context, of, name string) (journal.Lag, erro
 	return j.lags[in(of, name, of+" "+name)], j.onLag
 }
 
-func (j *fakeJournal) PointingAt(_ context.Context, name string) (int64, int64, error) {
+func (j *fakeJournal) PointingAt(_ context.Context, _ []string, name string) (int64, int64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.atRisk[name], j.unkept[name], nil
@@ -306,8 +306,7 @@ func (j *fakeJournal) Promote(ctx context.Context, p journal.Promotion) (journal
 	return f, nil
 }
 
-func (j *fakeJournal) Detach(_ context.Context, of, name, actor, reason string) error {
-	name = in(of, name, name+" from "+of)
+func (j *fakeJournal) Detach(_ context.Context, name, actor, reason string) error {
 	j.rig.note("detach %s for %s: %s", name, actor, reason)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -320,7 +319,7 @@ func (j *fakeJournal) Detach(_ context.Context, of, name, actor, reason string) 
 	return j.onDetach
 }
 
-func (j *fakeJournal) Detached(context.Context, string) ([]string, error) {
+func (j *fakeJournal) Detached(context.Context) ([]string, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.detached), nil

@@ -377,7 +377,7 @@ func TestReadsOfARegressedActiveAskTheIndex(t *testing.T) {
 func TestDetachedRegionIsKnownNoMore(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *pair) {
 		g.SetRegressed([]string{"b"})
-		g.ok(g.journal.Detach(t.Context(), bucket, "b", "test", "gone"))
+		g.ok(g.journal.Detach(t.Context(), "b", "test", "gone"))
 		g.Detach("b")
 		if got := g.Regions(); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("got regions %q, want a", got)

@@ -23,9 +23,9 @@ type Failovers interface {
 	// Ledger returns, in the order of their ids, up to limit entries of the promotion
 	// that began the epoch, with after < id.
 	Ledger(ctx context.Context, epoch, after int64, limit int) ([]LedgerEntry, error)
-	// PointingAt counts the open entries at risk whose only copy is in the region, and the
+	// PointingAt counts the buckets' open entries at risk whose only copy is in the region, and the
 	// conflicts whose loser is there and was not kept yet.
-	PointingAt(ctx context.Context, region string) (atRisk, conflicts int64, err error)
+	PointingAt(ctx context.Context, buckets []string, region string) (atRisk, conflicts int64, err error)
 }
 
 // Conflicts keeps the losers: writes that a later one never saw. One that is gone before it
@@ -63,18 +63,18 @@ type Marks interface {
 	Verified(ctx context.Context, bucket, region string) (regressed bool, err error)
 	// Rebase moves a journal that was restored from a backup past what it has lost: the next
 	// version is later than the epoch and the sequence, which are those of the newest mark, active
-	// is the active of a new epoch after it, no region of the buckets is compared, and every key of theirs is
+	// is the active of a new epoch after it, no region is compared, and every key of every bucket is
 	// unsettled in the active, so that what this holds is the truth. On the record.
-	Rebase(ctx context.Context, buckets []string, epoch, sequence int64, active string) (State, error)
+	Rebase(ctx context.Context, epoch, sequence int64, active string) (State, error)
 	// Regressed lists the regions that are regressed, each with why.
 	Regressed(ctx context.Context, bucket string) (map[string]string, error)
-	// Detach takes a region that is not the active out, for good: nothing is copied there
+	// Detach takes a region that is not the active out of every bucket, for good: nothing is copied there
 	// any more, what only it held is lost, on the record. Of a key whose version no other region
 	// was ever brought to, the active is read again, and what it holds is the truth. ErrRegion
-	// where it is the active or not attached.
-	Detach(ctx context.Context, bucket, region, actor, reason string) error
+	// where it is the active or attached to none.
+	Detach(ctx context.Context, region, actor, reason string) error
 	// Detached lists the regions that were taken out.
-	Detached(ctx context.Context, bucket string) ([]string, error)
+	Detached(ctx context.Context) ([]string, error)
 }
 
 // Promotion is a wish to make a region active.

@@ -58,6 +58,8 @@ type Epochs interface {
 	// for one of them gets a pending one, so that a region added later is filled with
 	// what the index knows. A region that was taken out stays out.
 	Attach(ctx context.Context, bucket string, regions []string) error
+	// Attached lists the regions that a bucket is known to have.
+	Attached(ctx context.Context, bucket string) ([]string, error)
 	// Compared lists the regions whose bucket was compared: the index knows of
 	// every key there.
 	Compared(ctx context.Context, bucket string) ([]string, error)

@@ -35,6 +35,8 @@ type State struct {
 	// Uncompared: the active was promoted by force, its bucket never compared, so that its
 	// 404 is no absence.
 	Uncompared bool
+	// Rebased: the epoch was begun by Rebase, so that what the active holds is the truth.
+	Rebased bool
 }
 
 // Intent says that a write may be reaching a region.

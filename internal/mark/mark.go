@@ -36,8 +36,10 @@ const lastYear = 9998
 var (
 	// ErrNewer: the region knows of more than the journal: that was restored from a backup.
 	ErrNewer = errors.New("the region's mark is newer than the journal")
-	// ErrForeign: another journal's gateway uses, or used, the region's bucket, or this one does for another of its own.
-	ErrForeign = errors.New("the region's mark is another journal's, or another bucket's")
+	// ErrForeign: another journal's gateway uses, or used, the region's bucket.
+	ErrForeign = errors.New("the region's mark is another journal's")
+	// ErrMisplaced: the bucket is another one of this gateway's, which the configuration gives a wrong place.
+	ErrMisplaced = errors.New("the configuration takes a bucket for another")
 )
 
 // Content is what a mark says, as JSON.
@@ -142,18 +144,10 @@ func New(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
-// Load tells Changed which regions are regressed by the journal, and, with machineStopped, has
-// the named ones verified: what they wrote before the machine went down may be gone.
-func (k *Keeper) Load(ctx context.Context, machineStopped []string) error {
-	for _, name := range machineStopped {
-		if err := k.regress(ctx, name, "the machine stopped uncleanly, and this region does not sync what it writes"); err != nil {
-			return err
-		}
-	}
-	return k.tell(ctx)
-}
+// Load tells Changed which regions are regressed by the journal.
+func (k *Keeper) Load(ctx context.Context) error { return k.tell(ctx) }
 
-// Inspect checks every region that answers, before the gateway serves. ErrNewer and ErrForeign
+// Inspect checks every region that answers, before the gateway serves. ErrNewer, ErrForeign and ErrMisplaced
 // say that it must not; a region that does not answer is checked once it does.
 func (k *Keeper) Inspect(ctx context.Context) error {
 	results := make(chan error, len(k.regions))
@@ -174,7 +168,9 @@ func (k *Keeper) Inspect(ctx context.Context) error {
 }
 
 // isRefusal reports whether the region is not to be used with this journal.
-func isRefusal(err error) bool { return errors.Is(err, ErrNewer) || errors.Is(err, ErrForeign) }
+func isRefusal(err error) bool {
+	return errors.Is(err, ErrNewer) || errors.Is(err, ErrForeign) || errors.Is(err, ErrMisplaced)
+}
 
 // Check makes sure that the region is not older than it was when it was last checked. An
 // error says that this is not known, or ErrNewer or ErrForeign; that the region is regressed is
@@ -244,9 +240,11 @@ func (k *Keeper) checkLocked(ctx context.Context, r *keptRegion) (etag string, w
 		return etag, time.Time{}, nil // it was never marked
 	case content == nil:
 		return etag, recorded.WrittenAt, k.regress(ctx, r.Name(), "its mark is missing, or cannot be read")
-	case content.Journal != state.JournalID || content.Region != r.Name() || content.Bucket != "" && content.Bucket != k.Bucket:
-		return "", time.Time{}, fmt.Errorf("region %s, bucket %s: %w (journal %s, region %s, bucket %s)",
-			r.Name(), r.Bucket(), ErrForeign, content.Journal, content.Region, content.Bucket)
+	case content.Journal == state.JournalID && content.Bucket != "" && content.Bucket != k.Bucket:
+		return "", time.Time{}, fmt.Errorf("region %s: %w: its bucket %s has the mark of bucket %s in region %s, and is configured as %s",
+			r.Name(), ErrMisplaced, r.Bucket(), content.Bucket, content.Region, k.Bucket)
+	case content.Journal != state.JournalID || content.Region != r.Name():
+		return "", time.Time{}, fmt.Errorf("region %s: %w (journal %s, region %s)", r.Name(), ErrForeign, content.Journal, content.Region)
 	case content.Epoch > state.Epoch || content.Sequence > position:
 		return "", time.Time{}, fmt.Errorf("region %s: %w (epoch %d, sequence %d; the journal has epoch %d, sequence %d)",
 			r.Name(), ErrNewer, content.Epoch, content.Sequence, state.Epoch, position)

@@ -99,7 +99,7 @@ func TestCrashBetweenMarkAndRecordIsTakenUp(t *testing.T) {
 					t.Fatalf("got %v, want %v", err, errDisk)
 				}
 				g.restart()
-				g.ok(g.Load(t.Context(), nil))
+				g.ok(g.Load(t.Context()))
 				g.ok(g.Inspect(t.Context()))
 				g.wantRegressed()
 				g.wantRecorded("b", g.b)
@@ -309,7 +309,7 @@ func TestNothingIsWrittenWhereAMarkIsForeignOrNewer(t *testing.T) {
 		want     error
 	}{
 		"another journal's":                  {func(c *mark.Content) { c.Journal = "other" }, true, mark.ErrForeign},
-		"another bucket's":                   {func(c *mark.Content) { c.Bucket = "other" }, true, mark.ErrForeign},
+		"another bucket's":                   {func(c *mark.Content) { c.Bucket = "other" }, true, mark.ErrMisplaced},
 		"another journal's, before ours":     {func(c *mark.Content) { c.Journal = "other" }, false, mark.ErrForeign},
 		"another journal's, older than ours": {func(c *mark.Content) { c.Journal, c.Sequence = "other", 0 }, true, mark.ErrForeign},
 		"another region's":                   {func(c *mark.Content) { c.Region = "a" }, true, mark.ErrForeign},
@@ -363,7 +363,7 @@ func TestRegionThatIsDownIsCheckedAtItsReturn(t *testing.T) {
 		g.write("b")
 		g.b.SetDown(true)
 		g.restart()
-		g.ok(g.Load(t.Context(), nil))
+		g.ok(g.Load(t.Context()))
 		g.ok(g.Inspect(t.Context()))
 		g.run()
 		g.later(3 * interval)
@@ -442,7 +442,7 @@ func TestRegionThatHangsDoesNotHoldUpAnother(t *testing.T) {
 		if took := time.Since(began); took > timeout {
 			t.Errorf("the start was held up for %v, want %v at most", took, timeout)
 		}
-		if newest := g.Newest(t.Context()); newest == nil || newest.Region != "b" {
+		if newest := g.newest(); newest == nil || newest.Region != "b" {
 			t.Errorf("got %+v, want the mark of the region that answers", newest)
 		}
 		g.a.SetFaults(nil)
@@ -460,12 +460,29 @@ func TestWhatIsToldLastIsTheNewest(t *testing.T) {
 		g.ok(g.journal.Regress(t.Context(), bucket, "a", "test"))
 		g.journal.slowRegressed(time.Second)
 		loaded := make(chan error, 1)
-		go func() { loaded <- g.Load(t.Context(), nil) }()
+		go func() { loaded <- g.Load(t.Context()) }()
 		synctest.Wait()
 		g.check("b")
 		g.ok(<-loaded)
 		g.wantRegressed("a", "b")
 	})
+}
+
+// machineStopped has the journal and the keeper know that a region may have lost what it did not sync.
+func (g *rig) machineStopped(region string) {
+	g.t.Helper()
+	g.ok(g.journal.TakeUpMachineStop(g.t.Context(), []string{region}, "the machine stopped"))
+	g.ok(g.Load(g.t.Context()))
+}
+
+// newest is the newest of the regions' marks, nil where there is none.
+func (g *rig) newest() (newest *mark.Content) {
+	for _, c := range g.ReadAll(g.t.Context()) {
+		if newest == nil || c.IsAfter(newest) {
+			newest = c
+		}
+	}
+	return newest
 }
 
 // An embedded region does not sync what it writes.
@@ -476,7 +493,7 @@ func TestRegionUnderWhichTheMachineStoppedIsVerified(t *testing.T) {
 		g.write("a")
 		g.write("b")
 		g.restart()
-		g.ok(g.Load(t.Context(), []string{"b"}))
+		g.machineStopped("b")
 		g.wantRegressed("b")
 		if got := g.copyState("k", "b"); got != journal.Pending {
 			t.Errorf("a copy there is %s, want it pending", got)
@@ -486,7 +503,7 @@ func TestRegionUnderWhichTheMachineStoppedIsVerified(t *testing.T) {
 		// Its mark may be older than the last, or gone with what else was not synced.
 		g.b.Remove(bucket, mark.Key)
 		g.restart()
-		g.ok(g.Load(t.Context(), []string{"b"}))
+		g.machineStopped("b")
 		g.ok(g.Inspect(t.Context()))
 		g.write("b")
 		g.wantRegressed("b")
@@ -496,11 +513,11 @@ func TestRegionUnderWhichTheMachineStoppedIsVerified(t *testing.T) {
 
 func TestLoadTellsWhatTheJournalKnows(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *rig) {
-		g.ok(g.Load(t.Context(), nil))
+		g.ok(g.Load(t.Context()))
 		g.wantRegressed()
 		g.ok(g.journal.Regress(t.Context(), bucket, "a", "test"))
 		g.restart()
-		g.ok(g.Load(t.Context(), nil))
+		g.ok(g.Load(t.Context()))
 		g.wantRegressed("a")
 		if n := g.changes(); n != 2 {
 			t.Errorf("told %d times, want at each start", n)
@@ -522,7 +539,7 @@ func TestTakenOverRegionsHaveThisJournalsMark(t *testing.T) {
 		if err := g.Inspect(t.Context()); !errors.Is(err, mark.ErrNewer) {
 			t.Fatalf("got %v, want %v", err, mark.ErrNewer)
 		}
-		if newest := g.Newest(t.Context()); newest == nil || newest.Sequence != 70 {
+		if newest := g.newest(); newest == nil || newest.Sequence != 70 {
 			t.Errorf("got %+v, want that of the last sequence", newest)
 		}
 		g.ok(g.TakeOver(t.Context()))
@@ -540,7 +557,7 @@ func TestTakingOverLeavesOutWhoIsDown(t *testing.T) {
 		g.a.SetDown(true)
 		g.ok(g.TakeOver(t.Context()))
 		g.wantRecorded("b", g.b)
-		if g.Newest(t.Context()).Region != "b" {
+		if g.newest().Region != "b" {
 			t.Error("the mark of the region that answers is not found")
 		}
 	})

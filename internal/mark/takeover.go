@@ -9,21 +9,19 @@ import (
 	"github.com/gnew/tandem/internal/region"
 )
 
-// Newest is what the newest of the regions' marks says, whatever journal wrote it; nil where
-// none has one. A region that does not answer is left out.
-func (k *Keeper) Newest(ctx context.Context) *Content {
-	var newest *Content
+// ReadAll returns what the regions' marks say, whatever journal wrote them, of those that answer.
+func (k *Keeper) ReadAll(ctx context.Context) (list []*Content) {
 	for _, r := range k.Regions {
 		c, err := k.readOne(ctx, r)
 		if err != nil {
 			k.Logger.WarnContext(ctx, "mark not read", "region", r.Name(), "err", err)
 			continue
 		}
-		if c != nil && (newest == nil || c.IsAfter(newest)) {
-			newest = c
+		if c != nil {
+			list = append(list, c)
 		}
 	}
-	return newest
+	return list
 }
 
 // readOne bounds the wait for one region, so that the others are read all the same.

@@ -18,7 +18,7 @@ func detachTests() []test {
 
 func (s *store) detach(region string) {
 	s.t.Helper()
-	s.ok(s.Detach(s.t.Context(), bucket, region, "operator", "it is no more"))
+	s.ok(s.Detach(s.t.Context(), region, "operator", "it is no more"))
 }
 
 func onlyReplicasAreDetached(s *store) {
@@ -26,13 +26,12 @@ func onlyReplicasAreDetached(s *store) {
 	s.nothingHappens(func() {
 		s.unchanged("k", func() {
 			for _, region := range []string{active, third, ""} {
-				s.refused(s.Detach(s.t.Context(), bucket, region, "operator", ""), journal.ErrRegion)
+				s.refused(s.Detach(s.t.Context(), region, "operator", ""), journal.ErrRegion)
 			}
-			s.refused(s.Detach(s.t.Context(), "other", replica, "operator", ""), journal.ErrRegion)
 		})
 	})
 	s.detach(replica)
-	s.refused(s.Detach(s.t.Context(), bucket, replica, "operator", ""), journal.ErrRegion)
+	s.refused(s.Detach(s.t.Context(), replica, "operator", ""), journal.ErrRegion)
 }
 
 func detachedGetsNoCopies(s *store) {
@@ -51,7 +50,7 @@ func detachedGetsNoCopies(s *store) {
 	}
 	s.claimNone(replica)
 	s.same("the lag", s.lag(replica), journal.Lag{})
-	got, err := s.Detached(s.t.Context(), bucket)
+	got, err := s.Detached(s.t.Context())
 	s.ok(err)
 	s.same("detached", got, []string{replica})
 	compared, err := s.Compared(s.t.Context(), bucket)

@@ -264,7 +264,7 @@ func ledgerPages(s *store) {
 // points checks what PointingAt counts.
 func (s *store) points(region string, atRisk, conflicts int64) {
 	s.t.Helper()
-	gotRisk, gotConflicts, err := s.PointingAt(s.t.Context(), region)
+	gotRisk, gotConflicts, err := s.PointingAt(s.t.Context(), []string{bucket}, region)
 	s.ok(err)
 	if gotRisk != atRisk || gotConflicts != conflicts {
 		s.t.Fatalf("%d at risk and %d conflicts point at %s, want %d and %d", gotRisk, gotConflicts, region, atRisk, conflicts)

@@ -60,7 +60,7 @@ func (b *boots) close() {
 
 func (b *boots) takeUp() {
 	b.t.Helper()
-	if err := b.j.TakeUpMachineStop(b.t.Context()); err != nil {
+	if err := b.j.TakeUpMachineStop(b.t.Context(), nil, ""); err != nil {
 		b.t.Fatal(err)
 	}
 }

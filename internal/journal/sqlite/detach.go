@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,25 +12,32 @@ import (
 )
 
 // Detached lists the regions that were taken out.
-func (j *Journal) Detached(ctx context.Context, bucket string) ([]string, error) {
+func (j *Journal) Detached(ctx context.Context) ([]string, error) {
 	var regions []string
 	err := j.read(ctx, func(q querier) (err error) {
-		regions, err = collect(ctx, q, scanKey, `SELECT region FROM bucket_regions WHERE bucket = ? AND detached_at <> 0 ORDER BY region`, bucket)
+		regions, err = collect(ctx, q, scanKey, `SELECT DISTINCT region FROM bucket_regions WHERE detached_at <> 0 ORDER BY region`)
 		return err
 	})
 	return regions, err
 }
 
 // Detach takes a region out. What only it held is lost; where the active holds something
-// older, that is the truth from then on, which the settler finds out.
-func (j *Journal) Detach(ctx context.Context, bucket, region, actor, reason string) error {
+// older, that is the truth from then on, which the settler finds out. One transaction, for all buckets: one that it was
+// left in by half would be copied to no more, and be promoted with it all the same.
+func (j *Journal) Detach(ctx context.Context, region, actor, reason string) error {
 	var refused error
 	err := j.writer.do(ctx, func(t *tx) error {
-		if region == t.state.Active || !slices.Contains(t.regions[bucket], region) {
+		buckets := slices.DeleteFunc(slices.Sorted(maps.Keys(t.regions)), func(bucket string) bool { return !slices.Contains(t.regions[bucket], region) })
+		if region == t.state.Active || len(buckets) == 0 {
 			refused = fmt.Errorf("take out region %s: %w", region, journal.ErrRegion)
 			return nil
 		}
-		return t.detachRegion(bucket, region, actor, reason)
+		for _, bucket := range buckets {
+			if err := t.detachRegion(bucket, region, actor, reason); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil {
 		err = refused

@@ -31,7 +31,7 @@ func (j *Journal) BeginEpoch(ctx context.Context, after int64, region string) (j
 			return nil
 		}
 		t.state.Epoch, t.state.Active, t.state.BeganAt = after+1, region, fromMicros(micros(time.Now()))
-		t.state.Uncompared = false
+		t.state.Uncompared, t.state.Rebased = false, false
 		s = t.state
 		err := t.exec(`INSERT INTO epochs (epoch, active, began_at) VALUES (?, ?, ?)`, s.Epoch, region, micros(s.BeganAt))
 		if err != nil {
@@ -110,6 +110,16 @@ func (j *Journal) Compared(ctx context.Context, bucket string) ([]string, error)
 	var regions []string
 	err := j.writer.do(ctx, func(t *tx) error {
 		regions = slices.Sorted(maps.Keys(t.compared[bucket]))
+		return nil
+	})
+	return regions, err
+}
+
+// Attached lists the regions that a bucket has.
+func (j *Journal) Attached(ctx context.Context, bucket string) ([]string, error) {
+	var regions []string
+	err := j.writer.do(ctx, func(t *tx) error {
+		regions = slices.Clone(t.regions[bucket])
 		return nil
 	})
 	return regions, err

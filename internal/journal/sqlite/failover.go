@@ -73,6 +73,7 @@ func (t *tx) promote(p journal.Promotion) (journal.Failover, error) {
 		}
 	}
 	t.state.Epoch, t.state.Active, t.state.BeganAt, t.state.Uncompared = f.Epoch, f.To, f.At, f.Uncompared
+	t.state.Rebased = false
 	err := t.exec(`INSERT INTO epochs (epoch, active, began_at, forced, uncompared, automatic, actor, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		f.Epoch, f.To, micros(f.At), f.Forced, f.Uncompared, f.Automatic, f.Actor, f.Reason)
 	if err != nil {

@@ -81,7 +81,7 @@ func BenchmarkFailover(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.StartTimer()
-				if err := j.Detach(b.Context(), "bucket", "alpha", "operator", "gone"); err != nil {
+				if err := j.Detach(b.Context(), "alpha", "operator", "gone"); err != nil {
 					b.Fatal(err)
 				}
 			}

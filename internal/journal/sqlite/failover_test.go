@@ -69,10 +69,10 @@ func changes() []change {
 		{"write over what else is at risk", open("other", "beta", 2), commit},
 		{"promote again", nil, promote(2, "alpha")},
 		{"detach", nil, func(t *testing.T, j *sqlite.Journal) error {
-			return j.Detach(t.Context(), "bucket", "gamma", "operator", "gone")
+			return j.Detach(t.Context(), "gamma", "operator", "gone")
 		}},
 		{"detach another", nil, func(t *testing.T, j *sqlite.Journal) error {
-			return j.Detach(t.Context(), "bucket", "beta", "operator", "gone")
+			return j.Detach(t.Context(), "beta", "operator", "gone")
 		}},
 	}
 }

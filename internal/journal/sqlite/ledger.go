@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -152,11 +153,16 @@ func scanLedger(rows *sql.Rows) (journal.LedgerEntry, error) {
 }
 
 // PointingAt counts what only the region holds.
-func (j *Journal) PointingAt(ctx context.Context, region string) (atRisk, conflicts int64, err error) {
+func (j *Journal) PointingAt(ctx context.Context, buckets []string, region string) (atRisk, conflicts int64, err error) {
+	names, err := json.Marshal(buckets)
+	if err != nil {
+		return 0, 0, err
+	}
+	const isServed = ` AND bucket IN (SELECT value FROM json_each(?2))`
 	err = j.read(ctx, func(q querier) error {
 		counts, err := collect(ctx, q, func(rows *sql.Rows) (n int64, err error) { return n, rows.Scan(&n) }, `
-			SELECT count(*) FROM ledger WHERE outcome = '' AND region = ?1 AND (kind = 'at-risk' OR sequence <> 0)
-			UNION ALL SELECT count(*) FROM conflicts WHERE state = 'found' AND region = ?1`, region)
+			SELECT count(*) FROM ledger WHERE outcome = '' AND region = ?1 AND (kind = 'at-risk' OR sequence <> 0)`+isServed+`
+			UNION ALL SELECT count(*) FROM conflicts WHERE state = 'found' AND region = ?1`+isServed, region, string(names))
 		if err == nil {
 			atRisk, conflicts = counts[0], counts[1]
 		}

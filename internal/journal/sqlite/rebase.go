@@ -3,23 +3,30 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/journal"
 )
 
+// reasonRebased tells such an epoch from a promotion.
+const reasonRebased = "the journal was restored from a backup"
+
 // Rebase moves a journal that was restored from a backup past what it has lost.
-func (j *Journal) Rebase(ctx context.Context, buckets []string, epoch, sequence int64, active string) (journal.State, error) {
+func (j *Journal) Rebase(ctx context.Context, epoch, sequence int64, active string) (journal.State, error) {
 	var s journal.State
 	err := j.writer.do(ctx, func(t *tx) error {
 		now := time.Now()
 		t.sequence = max(t.sequence, sequence)
+		t.state.Rebased = true
 		t.state.Epoch, t.state.Active, t.state.BeganAt, t.state.Uncompared = max(t.state.Epoch, epoch)+1, active, fromMicros(micros(now)), false
 		s = t.state
-		err := t.exec(`INSERT INTO epochs (epoch, active, began_at, forced, actor, reason) VALUES (?, ?, ?, 1, ?, 'the journal was restored from a backup')`,
-			s.Epoch, active, micros(now), operatorActor)
-		for _, bucket := range buckets {
+		err := t.exec(`INSERT INTO epochs (epoch, active, began_at, forced, actor, reason) VALUES (?, ?, ?, 1, ?, ?)`,
+			s.Epoch, active, micros(now), operatorActor, reasonRebased)
+		// Those that are not served now as well: served again, they would be believed.
+		for _, bucket := range slices.Sorted(maps.Keys(t.regions)) {
 			err = cmp.Or(err, t.rebaseBucket(bucket, active, now))
 		}
 		return err

@@ -15,9 +15,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -231,10 +233,24 @@ func takeUpBoot(ctx context.Context, db *sql.DB, bootID string) (machineStopped 
 // not synced to disk then may be gone. It stays so over restarts until TakeUpMachineStop.
 func (j *Journal) MachineStopped() bool { return j.machineStopped }
 
-// TakeUpMachineStop records that whatever may be gone by the machine's stop is marked for it,
-// so that the next start says nothing of it any more.
-func (j *Journal) TakeUpMachineStop(ctx context.Context) error {
-	return j.writer.do(ctx, func(t *tx) error { return t.exec(`UPDATE journal SET machine_stopped = 0`) })
+// TakeUpMachineStop records that whatever may be gone by the machine's stop is marked for it: every bucket of the
+// regions, those that are not served now as well, is regressed. The next start says nothing of it any more.
+func (j *Journal) TakeUpMachineStop(ctx context.Context, regions []string, why string) error {
+	return j.writer.do(ctx, func(t *tx) error {
+		for _, bucket := range slices.Sorted(maps.Keys(t.regions)) {
+			for _, region := range regions {
+				if !slices.Contains(t.regions[bucket], region) {
+					continue
+				}
+				// Only by a mark that is written from here on is it found older once more.
+				err := cmp.Or(t.regress(bucket, region, why), t.exec(`DELETE FROM marks WHERE bucket = ? AND region = ?`, bucket, region))
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return t.exec(`UPDATE journal SET machine_stopped = 0`)
+	})
 }
 
 // SetMaxPages bounds the file to so many pages, or to those that it has if these are more: what needs another

@@ -303,8 +303,8 @@ func (t *tx) load() error {
 		return fmt.Errorf("read the journal's state: %w", err)
 	}
 	var began int64
-	if _, err := t.scan(`SELECT epoch, active, began_at, uncompared FROM epochs ORDER BY epoch DESC LIMIT 1`, nil,
-		&m.state.Epoch, &m.state.Active, &began, &m.state.Uncompared); err != nil {
+	if _, err := t.scan(`SELECT epoch, active, began_at, uncompared, actor = ? AND reason = ? FROM epochs ORDER BY epoch DESC LIMIT 1`, []any{operatorActor, reasonRebased},
+		&m.state.Epoch, &m.state.Active, &began, &m.state.Uncompared, &m.state.Rebased); err != nil {
 		return fmt.Errorf("read the journal's epoch: %w", err)
 	}
 	m.state.BeganAt = fromMicros(began)
