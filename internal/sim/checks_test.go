@@ -225,6 +225,12 @@ func (w *world) restless() error {
 			return fmt.Errorf("not settled: %s", a.body)
 		}
 	}
+	// What is kept of conflicts is read again like any key.
+	for _, bucket := range w.buckets() {
+		if open, err := w.life.inner.Unsettled(w.t.Context(), bucket, "", 1); err != nil || len(open) > 0 {
+			return fmt.Errorf("not settled in %s: %v, %w", bucket, open, err)
+		}
+	}
 	var page struct{ Failovers []failoverRecord }
 	if err := w.get("/admin/failovers", &page); err != nil {
 		return err

@@ -141,6 +141,7 @@ var namedHistories = map[string][]string{
 		"a_find_supersedes_what_it_overwrote_in_its_own_region",
 		"a_delete_that_a_later_write_never_saw_is_a_conflict",
 		"a_delete_that_two_regions_repaired_is_not_lost",
+		"a_delete_that_no_region_holds_is_at_risk",
 		"what_another_region_has_is_not_lost_where_it_was_overwritten",
 		"what_nobody_holds_any_more_is_lost_on_the_record",
 		"what_a_copy_was_put_in_place_of_is_lost_on_the_record",

@@ -157,14 +157,15 @@ func (t *tx) repairsToLate(old string) error {
 // atRisk selects the keys whose acknowledged write no counted region holds: ?1 is the
 // region that is promoted, ?2 the JSON array of those that count. What is unsettled in
 // the promoted region itself is at hand there; see trustUnsettled. What nobody has is lost, and
-// no promotion changes that.
+// no promotion changes that; but of a delete the index has all that there is. (A late copy lands on what a delete has
+// left, in the region that took it; that is promoted again.)
 const atRisk = `
 	FROM bucket_regions r CROSS JOIN copies b INDEXED BY copies_behind ON b.bucket = r.bucket AND b.region = r.region
 		CROSS JOIN objects o ON o.bucket = b.bucket AND o.key = b.key
 	WHERE r.region = ?1 AND b.state <> 'current' AND NOT EXISTS (
 		SELECT 1 FROM copies c WHERE c.bucket = b.bucket AND c.key = b.key AND c.state = 'current'
 			AND c.region IN (SELECT value FROM json_each(?2)))
-		AND EXISTS (SELECT 1 FROM copies h WHERE h.bucket = b.bucket AND h.key = b.key AND ` + isHolder + `)
+		AND (o.deleted OR EXISTS (SELECT 1 FROM copies h WHERE h.bucket = b.bucket AND h.key = b.key AND ` + isHolder + `))
 		AND NOT (o.unsettled AND o.last_region = ?1 AND o.epoch = b.epoch AND o.sequence = b.sequence AND NOT b.unverified)`
 
 // isHolder is true of a copy h whose region was brought to the version of its object o, be it
@@ -194,9 +195,9 @@ func (t *tx) writeLedger(p journal.Promotion, f *journal.Failover) (err error) {
 	// brought to it and is to be verified or read again.
 	f.AtRisk, err = t.execCount(`
 		INSERT INTO ledger (failover, kind, bucket, key, region, epoch, sequence, operation, etag, size, at)
-		SELECT ?3, 'at-risk', o.bucket, o.key, (SELECT h.region FROM copies h
+		SELECT ?3, 'at-risk', o.bucket, o.key, coalesce((SELECT h.region FROM copies h
 				WHERE h.bucket = o.bucket AND h.key = o.key AND `+isHolder+`
-				ORDER BY h.state <> 'current', h.region <> ?4 LIMIT 1),
+				ORDER BY h.state <> 'current', h.region <> ?4 LIMIT 1), o.last_region),
 			o.epoch, o.sequence, o.operation, o.etag, o.size, o.updated_at`+listed+` ORDER BY o.bucket, o.key`,
 		p.Region, counted(p, f.From), f.Epoch, f.From)
 	if err != nil {
