@@ -38,7 +38,8 @@ func checkpointOfFile(path string) ([]byte, error) {
 	return []byte(has.Checkpoint + has.Note), nil
 }
 
-// checkpointOfRegion reads the one in the region's mark.
+// checkpointOfRegion reads the one in the region's mark, the newest of those in its buckets: one may have been restored,
+// or not have been marked yet.
 func checkpointOfRegion(ctx context.Context, cfg config.Config, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.RegionTimeout)
 	defer cancel()
@@ -46,22 +47,34 @@ func checkpointOfRegion(ctx context.Context, cfg config.Config, name string) ([]
 	if err != nil {
 		return nil, err
 	}
-	r, err := openRegion(ctx, cfg, c)
+	var newest *mark.Content
+	var failures error
+	for _, bucket := range cfg.BucketsIn(name) {
+		content, err := readMark(ctx, cfg, c, bucket)
+		failures = errors.Join(failures, err)
+		if content != nil && (newest == nil || content.IsAfter(newest)) {
+			newest = content
+		}
+	}
+	switch {
+	case newest == nil && failures != nil && c.Embedded():
+		return nil, fmt.Errorf("%w (an embedded region runs while its gateway does)", failures)
+	case newest == nil && failures != nil:
+		return nil, failures
+	case newest == nil:
+		return nil, fmt.Errorf("the region has no mark (%s in bucket %s)", mark.Key, strings.Join(cfg.BucketsIn(name), ", "))
+	case newest.Checkpoint == "":
+		return nil, errors.New("the region's mark has none yet")
+	}
+	return []byte(newest.Checkpoint), nil
+}
+
+func readMark(ctx context.Context, cfg config.Config, c config.Region, bucket string) (*mark.Content, error) {
+	r, err := openRegion(ctx, cfg, c, bucket)
 	if err != nil {
 		return nil, err
 	}
-	content, err := mark.Read(ctx, r)
-	switch {
-	case err != nil && c.Embedded():
-		return nil, fmt.Errorf("%w (an embedded region runs while its gateway does)", err)
-	case err != nil:
-		return nil, err
-	case content == nil:
-		return nil, fmt.Errorf("the region has no mark (%s in bucket %s)", mark.Key, cfg.BucketsIn(name)[0])
-	case content.Checkpoint == "":
-		return nil, errors.New("the region's mark has none yet")
-	}
-	return []byte(content.Checkpoint), nil
+	return mark.Read(ctx, r)
 }
 
 func configured(cfg config.Config, name string) (config.Region, error) {
@@ -76,9 +89,10 @@ func configured(cfg config.Config, name string) (config.Region, error) {
 	return cfg.Regions[i], nil
 }
 
-// openRegion makes a client of the region's first bucket; of an embedded region for the process that a gateway runs.
-func openRegion(ctx context.Context, cfg config.Config, c config.Region) (*region.Region, error) {
+// openRegion makes a client of a bucket of the region; of an embedded one for the process that a gateway runs.
+func openRegion(ctx context.Context, cfg config.Config, c config.Region, bucket string) (*region.Region, error) {
 	rc := regionConfig(cfg, c)
+	rc.Bucket = bucket
 	if c.Embedded() {
 		if _, err := embeddedRegion(cfg, c, &rc, []string{regionServer}); err != nil {
 			return nil, err
