@@ -21,6 +21,7 @@ const (
 // recorded is a gateway, and a history that clients make on it.
 func recorded(t *testing.T, env ...string) (*gateway, *recording) {
 	t.Helper()
+	needs(t, regions.conditions, "conditions on writes")
 	g := start(t, slices.Concat(quickFailover, env)...)
 	g.waitCompared(t)
 	h := g.startRecording(t, historyClients, historyKeys)
@@ -143,7 +144,7 @@ func TestHistoriesThroughALossAreLinearizable(t *testing.T) {
 	h.leaveAlone(func(key string) bool { return key < h.keys[historyKeys/2] })
 	h.waitPromoted(t, secondary, 2)
 	h.goOn(t, phase)
-	g.replaceBuckets(t, primary, "")
+	g.servers[primary].clear(t)
 	up()
 	g.waitRegressed(t, primary)
 	h.goOn(t, phase)
