@@ -21,7 +21,6 @@ const (
 // recorded is a gateway, and a history that clients make on it.
 func recorded(t *testing.T, env ...string) (*gateway, *recording) {
 	t.Helper()
-	needs(t, regions.conditions, "conditions on writes")
 	g := start(t, slices.Concat(quickFailover, env)...)
 	g.waitCompared(t)
 	h := g.startRecording(t, historyClients, historyKeys)
@@ -253,7 +252,7 @@ func (h *recording) checkReads(t *testing.T, entries []namedEntry) map[string]bo
 func (h *recording) epilogue(t *testing.T) {
 	t.Helper()
 	for _, key := range h.keys {
-		for i, act := range []action{actPut, actGet, actPut, actGet, actDelete, actGet, actCreate, actGet} {
+		for i, act := range []action{actPut, actGet, actPut, actGet, actDelete, actGet, create(), actGet} {
 			s := step{client: h.clients, key: key, action: act}
 			size := 0
 			if act == actPut || act == actCreate {

@@ -107,7 +107,6 @@ func number(t *testing.T, name string, without uint64) uint64 {
 // whenever: what was acknowledged is what is read and what both regions hold, what was deleted stays
 // deleted, what was refused was not done, the losers of conflicts are kept, and nothing is lost.
 func TestTorture(t *testing.T) {
-	needs(t, regions.conditions, "conditions on writes")
 	t.Parallel()
 	n, seed := number(t, roundsVariable, 20), number(t, seedVariable, 1)
 	y := &tally{counts: make(map[string]int)}
