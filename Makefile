@@ -91,12 +91,34 @@ setup:
 	case " $${missing[*]} " in *" gcc "*) echo "without a C compiler the race detector is off";; esac; \
 	[ "$(TANDEM_TEST_ALL)" != 1 ]
 
+# Which tests `make test-minio` and `make test-poor` run.
+E2E_RUN ?= .
+
+# The end-to-end tests with regions of the kind $(1), other than embedded ones, and then how many of them ran, which were
+# skipped, and why. Of a run that passed only a line for each test is shown. $(2) are more flags.
+define test_e2e
+	log="$$dir/log"; failed=0; \
+	TANDEM_E2E_REGIONS=$(1) $(GO) test $(2) ./internal/e2e -run '$(E2E_RUN)' -skip '^TestMemory' -parallel 2 -count=1 -v -timeout 60m 2>&1 \
+		| tee "$$log" | grep --line-buffered -E '^(--- |ok|FAIL|panic)' || failed=1; \
+	if [ $$failed = 1 ]; then grep -vE '^ *(=== |--- PASS)' "$$log"; fi; \
+	awk -v kind=$(1) '/^--- PASS/ { passed++ } /^--- FAIL/ { failed++ } /^--- SKIP/ { skipped++ } \
+		/_test\.go:[0-9]+: Test[^ ]+ needs / { sub(/^.*_test\.go:[0-9]+: /, ""); reasons[n++] = $$0 } \
+		END { printf "with %s regions %d tests passed, %d failed, %d were skipped; tests, and parts of tests, that were skipped:\n", kind, passed, failed, skipped; \
+			for (i = 0; i < n; i++) print "  " reasons[i] }' "$$log"; \
+	exit $$failed
+endef
+
 # MinIO comes through the Go proxy, is built into a temporary folder, and is no part of the module.
 .PHONY: test-minio
-test-minio: ## Build a MinIO (slow) and ask it: the suite of regions, the doctor, a gateway in front of it
+test-minio: ## Build a MinIO (slow); ask it what a region must do; run the end-to-end tests with a MinIO for each region
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; export TANDEM_MINIO="$${TANDEM_MINIO:-}"; \
+	if [ -z "$$TANDEM_MINIO" ]; then GOBIN="$$dir" $(GO) install github.com/minio/minio@latest; TANDEM_MINIO="$$dir/minio"; fi; \
+	$(call test_e2e,minio,-tags minio)
+
+.PHONY: test-poor
+test-poor: ## Run the end-to-end tests with regions without uploads in parts, tags and conditions on writes
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	GOBIN="$$dir" $(GO) install github.com/minio/minio@latest; \
-	TANDEM_MINIO="$$dir/minio" $(GO) test -tags minio ./internal/e2e -run 'MinIO' -count=1 -v -timeout 20m | grep -v -E '^ *(=== |--- PASS)'
+	$(call test_e2e,poor)
 
 .PHONY: mem
 mem: ## Measure the gateway's memory under eight clients, TANDEM_MEM_BYTES each way (default 1 GiB)

@@ -161,20 +161,3 @@ func (g *gateway) pooled(t *testing.T) (n int) {
 	}
 	return n
 }
-
-// unfinished are the uploads that a region holds without their end, and files that no object is.
-func (g *gateway) unfinished(t *testing.T, name string) (left []string) {
-	t.Helper()
-	for _, pattern := range []string{"multipart/*/*", "*"} {
-		found, err := filepath.Glob(filepath.Join(g.buckets(name), "*", ".sgwtmp", pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range found {
-			if info, err := os.Stat(f); err == nil && (pattern != "*" || !info.IsDir()) {
-				left = append(left, f)
-			}
-		}
-	}
-	return left
-}

@@ -106,6 +106,7 @@ func send(t *testing.T, browser context.Context, u signed, body []byte) (fetched
 // TestAWebPageUploadsAndReads: a page of another origin uses presigned URLs of embedded regions from a real browser:
 // preflight, ETag, bytes, and errors that it can read.
 func TestAWebPageUploadsAndReads(t *testing.T) {
+	embeddedOnly(t, "what web pages may do elsewhere is the operator's to set")
 	t.Parallel()
 	browser := newBrowser(t)
 	g := start(t, quickSigning...)

@@ -27,7 +27,7 @@ func TestSIGTERMDrains(t *testing.T) {
 	defer download.Body.Close()
 	sized, chunked := newGate(t, whole.reader(), 28*mib), newGate(t, whole.reader(), 28*mib)
 	uploads := map[string]<-chan outcome{
-		"sized": g.upload(t, "sized", sized, whole.size), "chunked": g.upload(t, "chunked", chunked, unknown),
+		"sized": g.upload(t, "sized", sized, whole.size), "chunked": g.upload(t, "chunked", chunked, unsized(whole.size)),
 	}
 	receive(t, "the first part of a body", sized.reached)
 	receive(t, "the first part of a body", chunked.reached)

@@ -45,10 +45,10 @@ func changes() []change {
 	return []change{
 		put("small put", content{1, kib}, kib, nil),
 		put("streamed put", content{2, mib}, mib, nil),
-		put("chunked put", content{3, 20 * mib}, unknown, nil),
+		put("chunked put", content{3, 20 * mib}, unsized(20*mib), nil),
 		put("small overwrite", content{4, 2 * kib}, 2*kib, old),
 		put("streamed overwrite", content{5, mib}, mib, old),
-		put("chunked overwrite", content{6, 20 * mib}, unknown, old),
+		put("chunked overwrite", content{6, 20 * mib}, unsized(20*mib), old),
 		put("same again", *old, old.size, old),
 		{"delete", http.MethodDelete, content{}, 0, old, nil},
 		{"delete of nothing", http.MethodDelete, content{}, 0, nil, nil},
@@ -154,7 +154,7 @@ func TestCrashAfterACopy(t *testing.T) {
 	g.waitAtRest(t, "overwritten")
 	g.stop(t)
 	g.crashAfterCopy(t, "small", small, small.size)
-	g.crashAfterCopy(t, "large", large, unknown)
+	g.crashAfterCopy(t, "large", large, unsized(large.size))
 	g.crashAfterCopy(t, "overwritten", small, small.size)
 	g.start(t)
 	g.waitAtRest(t, "small", "large", "overwritten")
@@ -188,7 +188,7 @@ func TestCopyThatNobodyRecordedIsReplaced(t *testing.T) {
 			eventually(t, "the copy has failed", func() bool { return g.status(t, key).Regions[1].LastError != nil })
 			thaw()
 			thawed := time.Now()
-			eventually(t, "the copy has landed", func() bool { return g.objectSize(secondary, key) == second.size })
+			eventually(t, "the copy has landed", func() bool { return g.servers[secondary].size(t, key) == second.size })
 			g.kill(t)
 			eventually(t, "the doubt window is over", func() bool { return time.Since(thawed) > 2*crashDoubtWindow })
 		},
@@ -200,7 +200,7 @@ func TestCopyThatNobodyRecordedIsReplaced(t *testing.T) {
 				g.put(t, "key", first, first.size, nil)
 				g.waitAtRest(t, "key")
 				unrecorded(t, g, "key")
-				if size := g.objectSize(secondary, "key"); size != second.size {
+				if size := g.servers[secondary].size(t, "key"); size != second.size {
 					t.Fatalf("the copy was to have landed in the replica, which has %d bytes", size)
 				}
 				g.start(t)

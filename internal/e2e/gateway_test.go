@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,8 @@ type gateway struct {
 	env    []string
 	client *http.Client
 	url    string
+	// servers are its regions, by name.
+	servers map[string]server
 	// process is nil while none runs.
 	process *process
 	// logs are those of every process there was.
@@ -41,11 +42,20 @@ var quick = []string{
 	"DOUBT_WINDOW=1s", "REGION_TIMEOUT=2s", "DRAIN_TIMEOUT=3s", "LOG_FORMAT=text", "LOG_LEVEL=debug", "FAILOVER_MODE=manual",
 }
 
-// newGateway makes an empty folder. Whatever runs there at the end of the test is
-// stopped, and must then be gone, with its regions.
+// newGateway makes an empty folder, and has two regions, unless the environment says where
+// they are. Whatever runs there at the end of the test is stopped, and must then be gone, with its embedded regions.
 func newGateway(t *testing.T, env ...string) *gateway {
 	t.Helper()
+	g := newGatewayOf(t, []string{primary, secondary}, env...)
+	g.env = slices.Concat(g.environment(t), g.env)
+	return g
+}
+
+// newGatewayOf is newGateway with regions of which the gateway is still to be told.
+func newGatewayOf(t *testing.T, names []string, env ...string) *gateway {
+	t.Helper()
 	g := &gateway{dir: t.TempDir(), env: env, client: newClient(t)}
+	g.startRegions(t, names)
 	t.Cleanup(func() {
 		if g.process != nil {
 			g.stop(t)
@@ -69,6 +79,9 @@ func start(t *testing.T, env ...string) *gateway {
 // returns once it serves.
 func (g *gateway) start(t *testing.T, env ...string) {
 	t.Helper()
+	for _, s := range g.servers {
+		s.awaitServing(t)
+	}
 	g.await(t, g.launch(t, []string{"serve"}, env...))
 }
 
@@ -169,37 +182,12 @@ func (g *gateway) waitKilled(t *testing.T) {
 	g.ended(t)
 }
 
-// ended checks that the regions end with their gateway.
+// ended checks that embedded regions end with their gateway.
 func (g *gateway) ended(t *testing.T) {
 	t.Helper()
 	g.process = nil
 	g.client.CloseIdleConnections()
-	eventually(t, "the regions have ended with their gateway", func() bool { return len(g.regionPIDs(t)) == 0 })
-}
-
-// regionDir is the folder of an embedded region.
-func (g *gateway) regionDir(name string) string { return filepath.Join(g.dir, "data", "regions", name) }
-
-// regionPIDs finds the region processes of this folder, whoever started them.
-func (g *gateway) regionPIDs(t *testing.T) map[string]int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pids := make(map[string]int)
-	for _, entry := range entries {
-		var pid int
-		if _, err := fmt.Sscan(entry.Name(), &pid); err != nil {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
-		args := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
-		if err == nil && len(args) == 3 && args[1] == "region-server" && filepath.Dir(args[2]) == g.regionDir("") {
-			pids[filepath.Base(args[2])] = pid
-		}
-	}
-	return pids
+	eventually(t, "the regions have ended with their gateway", func() bool { return len(g.embeddedPIDs(t)) == 0 })
 }
 
 // buffer is written by a process and read by a test.

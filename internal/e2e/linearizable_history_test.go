@@ -167,6 +167,14 @@ func (h *recording) leaveAlone(skip func(key string) bool) {
 // pace bounds the size of a history, however fast the machine is.
 const pace = 12 * time.Millisecond
 
+// create is actCreate, or what comes closest to it in regions without conditions on writes.
+func create() action {
+	if !regions.conditions {
+		return actPut
+	}
+	return actCreate
+}
+
 func (h *recording) work(ctx context.Context, client int) {
 	random := rand.New(rand.NewPCG(uint64(client), 7))
 	for n := 0; ctx.Err() == nil; n++ {
@@ -177,7 +185,7 @@ func (h *recording) work(ctx context.Context, client int) {
 		case p < 40:
 			s.action = actDelete
 		case p < 56:
-			s.action = actCreate
+			s.action = create()
 		default:
 			s.action, s.prefer = actGet, p >= 80
 		}

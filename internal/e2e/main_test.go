@@ -22,6 +22,9 @@ const patience = 60 * time.Second
 const parallelTests = "4"
 
 func TestMain(m *testing.M) {
+	if addresses := os.Getenv(relayVariable); addresses != "" {
+		os.Exit(runRelay(addresses))
+	}
 	flag.Parse()
 	isSet := false
 	flag.Visit(func(f *flag.Flag) { isSet = isSet || f.Name == "test.parallel" })
@@ -34,6 +37,11 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	var err error
+	if regions, err = kindOf(os.Getenv(regionsVariable)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "tandem-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -27,6 +27,7 @@ const (
 // them without saying how much it sends, while all of it is replicated. The regions
 // keep nothing, and are not in the gateway's process.
 func TestMemoryDoesNotGrowWithObjects(t *testing.T) {
+	embeddedOnly(t, "its regions are its own")
 	size := memoryBytes(t)
 	env := []string{"DRAIN_TIMEOUT=1s"}
 	for _, name := range []string{"PRIMARY", "SECONDARY"} {

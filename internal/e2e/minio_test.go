@@ -6,15 +6,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -26,8 +21,6 @@ import (
 // These tests ask a MinIO, whose binary `make test-minio` builds and names in TANDEM_MINIO. What they want
 // of it is what MinIO does, where that is not what Amazon S3 does.
 
-const minioKey, minioSecret = "minioroot", "miniosecret"
-
 // minio is a server of one empty folder.
 type minio struct {
 	endpoint string
@@ -37,41 +30,9 @@ type minio struct {
 // startMinIO runs a MinIO until the test ends.
 func startMinIO(t *testing.T) minio {
 	t.Helper()
-	path := os.Getenv("TANDEM_MINIO")
-	if path == "" {
-		t.Fatal("TANDEM_MINIO is not set: `make test-minio` builds a MinIO and sets it")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var log buffer
-	cmd := exec.Command(path, "server", "--quiet", "--address", address, t.TempDir())
-	cmd.Env = []string{"HOME=" + t.TempDir(), "MINIO_ROOT_USER=" + minioKey, "MINIO_ROOT_PASSWORD=" + minioSecret, "MINIO_BROWSER=off", "MINIO_UPDATE=off"}
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		defer late.Stop()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("MinIO said: %s", log.tail(8<<10))
-		}
-	})
-	m := minio{endpoint: "http://" + address}
-	m.client = sdk(m.endpoint, minioKey, minioSecret)
-	eventually(t, "MinIO serves", func() bool {
-		_, err := m.client.ListBuckets(t.Context(), &s3.ListBucketsInput{})
-		return err == nil
-	})
-	return m
+	address := freeAddress(t)
+	supervise(t, minioCommand(t, address, t.TempDir()))
+	return minio{endpoint: "http://" + address, client: waitMinIO(t, address)}
 }
 
 // bucket makes an empty one.
@@ -105,16 +66,6 @@ func (m minio) region(t *testing.T, bucket string) *region.Region {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// minioHolds: keys are paths of files there.
-func minioHolds(key string) bool {
-	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
-		if segment == "" || segment == "." || segment == ".." || len(segment) > 255 {
-			return false
-		}
-	}
-	return !strings.Contains(key, "\x00")
 }
 
 func TestMinIOConforms(t *testing.T) {

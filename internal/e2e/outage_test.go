@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
-	"io/fs"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +43,7 @@ func TestUploadCutByTheActivesDeathIsAllOrNothing(t *testing.T) {
 		{"frozen, with a length", freeze, 40 * mib, true, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			needs(t, tt.size != unknown || regions.uploads, "uploads in parts")
 			t.Parallel()
 			g := start(t)
 			if tt.old {
@@ -95,6 +94,7 @@ func TestUploadCutByTheActivesDeathIsAllOrNothing(t *testing.T) {
 // TestUploadCutByItsClientWritesNothing: a client that leaves in the middle of a body
 // leaves the key as it was, and nothing behind in the active.
 func TestUploadCutByItsClientWritesNothing(t *testing.T) {
+	needs(t, regions.uploads, "uploads in parts")
 	t.Parallel()
 	g := start(t)
 	g.putText(t, "with a length", "old")
@@ -108,13 +108,13 @@ func TestUploadCutByItsClientWritesNothing(t *testing.T) {
 			ended <- err
 		}()
 		receive(t, "the first part of the body", body.reached)
-		eventually(t, "the active stages the upload", func() bool { return g.staged(t, primary) > 0 })
+		eventually(t, "the active stages the upload", func() bool { return len(g.servers[primary].unfinished(t)) > 0 })
 		leave()
 		body.open()
 		if err := receive(t, "the client's end", ended); err == nil {
 			t.Errorf("%s: the client that left was answered", key)
 		}
-		eventually(t, "the active has dropped the upload", func() bool { return g.staged(t, primary) == 0 })
+		eventually(t, "the active has dropped the upload", func() bool { return len(g.servers[primary].unfinished(t)) == 0 })
 	}
 	g.waitAtRest(t, "with a length", "without a length", "new")
 	want := map[string]int64{"with a length": 3, "without a length": 3}
@@ -124,18 +124,6 @@ func TestUploadCutByItsClientWritesNothing(t *testing.T) {
 	if s := g.status(t, "new"); s != nil {
 		t.Errorf("status of new: %+v, want none", s)
 	}
-}
-
-// staged counts the files of uploads that an embedded region has not finished.
-func (g *gateway) staged(t *testing.T, name string) (n int) {
-	t.Helper()
-	_ = filepath.WalkDir(g.objectFile(name, ".sgwtmp"), func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			n++
-		}
-		return nil // what is gone by now is not staged
-	})
-	return n
 }
 
 // TestDownloadCutByTheActivesDeath kills or freezes the active's process while it
@@ -214,7 +202,7 @@ func TestReadsGoOnWhileTheActiveIsDown(t *testing.T) {
 			} else {
 				restore = g.down(t, primary)
 			}
-			if g.objectSize(secondary, "deleted") < 0 {
+			if g.servers[secondary].size(t, "deleted") < 0 {
 				t.Fatal("the replica was to hold the deleted key still")
 			}
 			bringBack()

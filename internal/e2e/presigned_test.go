@@ -189,6 +189,7 @@ func TestPresignedURLsTakeAnyKey(t *testing.T) {
 	keys := []string{
 		"plain", "a b/c d.txt", "año/☃/😀.png", "a+b=c&d", "100%/%41", "what?x=y#z", "a/...b/..c", "it's $HOME;`id`", `back\slash"quote`, "[1-3]{a,b}*",
 	}
+	keys = slices.DeleteFunc(keys, func(key string) bool { return !regions.holds(key) })
 	urls := make([]signed, len(keys))
 	for i, key := range keys {
 		urls[i] = g.signPut(t, key)
@@ -247,13 +248,18 @@ func TestAURLIsUsedAsOftenAsOneLikes(t *testing.T) {
 	if got := g.openURLs(t); len(got) != 1 || got[0].Key != "k" || got[0].Region != primary {
 		t.Errorf("open URLs %+v, want the one, however often it was used", got)
 	}
-	if a := g.do(t, http.MethodPut, object("k"), http.Header{"If-None-Match": {"*"}}, strings.NewReader("x"), 1); a.status != http.StatusServiceUnavailable {
-		t.Errorf("a conditional write while the URL is open: %s, want 503", a)
+	want := http.StatusServiceUnavailable
+	if !regions.conditions {
+		want = http.StatusNotImplemented
+	}
+	if a := g.do(t, http.MethodPut, object("k"), http.Header{"If-None-Match": {"*"}}, strings.NewReader("x"), 1); a.status != want {
+		t.Errorf("a conditional write while the URL is open: %s, want %d", a, want)
 	}
 }
 
 // TestTheTypeOfASignedUploadIsBinding: the region refuses any other, and keeps the one.
 func TestTheTypeOfASignedUploadIsBinding(t *testing.T) {
+	needs(t, regions.signatures, "signatures that are verified")
 	t.Parallel()
 	g := start(t, quickSigning...)
 	g.waitCompared(t)
@@ -290,6 +296,7 @@ func TestTheTypeOfASignedUploadIsBinding(t *testing.T) {
 
 // TestAnExpiredURLIsRefused: by the region, and nothing is left of it.
 func TestAnExpiredURLIsRefused(t *testing.T) {
+	needs(t, regions.signatures, "signatures that are verified")
 	t.Parallel()
 	g := start(t, quickSigning...)
 	g.waitCompared(t)
@@ -320,6 +327,7 @@ func TestAnExpiredURLIsRefused(t *testing.T) {
 
 // TestAnUploadThatEndsAfterTheExpiryIsFound: it began in time, so the region takes it, and the grace covers it.
 func TestAnUploadThatEndsAfterTheExpiryIsFound(t *testing.T) {
+	needs(t, regions.signatures, "signatures that are verified")
 	t.Parallel()
 	g := start(t, slices.Concat(quickSigning, []string{"PRESIGN_GRACE=20s"})...)
 	g.waitCompared(t)
@@ -358,6 +366,7 @@ func TestAnUploadThatEndsAfterTheExpiryIsFound(t *testing.T) {
 // TestAnUploadToAReplica: goes forward where the key was not changed since the URL was signed; else it is the
 // loser of a conflict, and kept.
 func TestAnUploadToAReplica(t *testing.T) {
+	needs(t, regions.conditions, "conditions on writes")
 	t.Parallel()
 	g := start(t, quickSigning...)
 	g.waitCompared(t)
@@ -394,6 +403,7 @@ func TestAnUploadToAReplica(t *testing.T) {
 // TestUploadsAfterAPromotion: the dry run, the state and the ledger have the URLs that are open. What is uploaded by
 // them goes forward where the key was not changed since, else it is a conflict, and kept.
 func TestUploadsAfterAPromotion(t *testing.T) {
+	needs(t, regions.conditions, "conditions on writes")
 	t.Parallel()
 	g := start(t, quickSigning...)
 	g.waitCompared(t)
@@ -504,8 +514,8 @@ func TestURLsNameThePublicEndpoint(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, slices.Concat(quick, quickSigning)...)
 	public := newRelay(t)
-	g.start(t, "PRIMARY_S3_ENDPOINT=file://"+g.regionDir(primary), "PRIMARY_S3_PUBLIC_ENDPOINT=http://"+public.address(),
-		"SECONDARY_S3_ENDPOINT=file://"+g.regionDir(secondary))
+	g.start(t, "PRIMARY_S3_ENDPOINT="+g.endpointOf(t, primary), "PRIMARY_S3_PUBLIC_ENDPOINT=http://"+public.address(),
+		"SECONDARY_S3_ENDPOINT="+g.endpointOf(t, secondary))
 	g.waitCompared(t)
 	public.lead(g.region(t, primary).Endpoint())
 	u := g.signPut(t, "a b")
@@ -591,12 +601,5 @@ func (r *relay) carry(in net.Conn) {
 	r.mu.Lock()
 	r.open = append(r.open, in, out)
 	r.mu.Unlock()
-	var group sync.WaitGroup
-	group.Go(func() {
-		_, _ = io.Copy(out, in)
-		_ = out.(*net.TCPConn).CloseWrite()
-	})
-	_, _ = io.Copy(in, out)
-	_ = in.(*net.TCPConn).CloseWrite()
-	group.Wait()
+	carry(in, out)
 }

@@ -35,6 +35,7 @@ func (g *gateway) serverFiles(t *testing.T) map[string]string {
 // middle of an upload, leaves no region process behind; started again, its regions have the
 // ports and the keys that they had.
 func TestRegionsEndWithTheirGatewayAndComeBackTheSame(t *testing.T) {
+	embeddedOnly(t, "others do not end with their gateway")
 	t.Parallel()
 	g := start(t)
 	g.putText(t, "key", "text")
@@ -71,6 +72,7 @@ func TestRegionsEndWithTheirGatewayAndComeBackTheSame(t *testing.T) {
 // TestRegionThatDiesIsStartedAgain: its process is another, its port and keys are
 // not, and the gateway needs no telling.
 func TestRegionThatDiesIsStartedAgain(t *testing.T) {
+	embeddedOnly(t, "others are not started by their gateway")
 	t.Parallel()
 	g := start(t)
 	g.putText(t, "key", "text")

@@ -12,6 +12,7 @@ import (
 // TestQuickTestOfTheBrief is the brief's quick test: an empty folder, nothing
 // configured, a README up and down again. Only the port is any free one.
 func TestQuickTestOfTheBrief(t *testing.T) {
+	embeddedOnly(t, "nothing is configured in it")
 	t.Parallel()
 	g := newGateway(t)
 	g.start(t)

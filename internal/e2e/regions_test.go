@@ -1,16 +1,11 @@
 package e2e_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gnew/tandem/internal/region"
@@ -23,30 +18,24 @@ const (
 	secondary = "secondary"
 )
 
-// region returns a client of an embedded region, past the gateway.
-func (g *gateway) region(t *testing.T, name string) *region.Region {
+// newRegion is a client of a region, past the gateway.
+func newRegion(t *testing.T, name string, at access) *region.Region {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(g.regionDir(name), "server.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s struct {
-		Port                         int
-		AccessKey, SecretKey, Bucket string
-	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		t.Fatal(err)
-	}
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	r, err := region.New(t.Context(), region.Config{
-		Name: name, Endpoint: fmt.Sprintf("http://127.0.0.1:%d", s.Port), Bucket: s.Bucket,
-		AccessKey: s.AccessKey, SecretKey: s.SecretKey, Timeout: patience, Transport: transport,
+		Name: name, Endpoint: at.endpoint, Bucket: at.bucket, AccessKey: at.accessKey, SecretKey: at.secretKey, Timeout: patience, Transport: transport,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// region returns a client of one of the gateway's regions.
+func (g *gateway) region(t *testing.T, name string) *region.Region {
+	t.Helper()
+	return newRegion(t, name, g.servers[name].access(t))
 }
 
 // held is an object as a region holds it.
@@ -81,9 +70,11 @@ func (g *gateway) holdings(t *testing.T, name string) map[string]held {
 		if err != nil {
 			t.Fatalf("head %s in %s: %v", key, name, err)
 		}
-		tags, err := r.Tags(t.Context(), key)
-		if err != nil {
-			t.Fatalf("tags of %s in %s: %v", key, name, err)
+		tags := ""
+		if regions.tags {
+			if tags, err = r.Tags(t.Context(), key); err != nil {
+				t.Fatalf("tags of %s in %s: %v", key, name, err)
+			}
 		}
 		found := held{a.ETag(), a.Size(), s3op.StoredHeaders(a.Header), tags}
 		if found.ETag != listed.ETag || found.Size != listed.Size {
@@ -104,14 +95,26 @@ func (g *gateway) checkAgree(t *testing.T) map[string]held {
 	return ours
 }
 
+// regionPIDs are the processes of the regions that have one.
+func (g *gateway) regionPIDs(t *testing.T) map[string]int {
+	t.Helper()
+	pids := make(map[string]int)
+	for name, s := range g.servers {
+		if pid, ok := s.pid(t); ok {
+			pids[name] = pid
+		}
+	}
+	return pids
+}
+
 // signalRegion sends the process of a region a signal; false where none runs.
 func (g *gateway) signalRegion(t *testing.T, name string, s syscall.Signal) bool {
 	t.Helper()
-	pid, ok := g.regionPIDs(t)[name]
+	pid, ok := g.servers[name].pid(t)
 	return ok && syscall.Kill(pid, s) == nil
 }
 
-// killRegion kills the process of a region; the gateway starts another.
+// killRegion kills the process of a region; another is started.
 func (g *gateway) killRegion(t *testing.T, name string) {
 	t.Helper()
 	if !g.signalRegion(t, name, syscall.SIGKILL) {
@@ -131,20 +134,14 @@ func (g *gateway) freeze(t *testing.T, name string) (thaw func()) {
 	return thaw
 }
 
-// down kills the process of a region and keeps others from serving: it takes the
-// lock of the region's folder. Connections are refused until up is called, or the test ends.
+// down kills the process of a region and keeps others from serving. Connections are
+// refused until up is called, or the test ends.
 func (g *gateway) down(t *testing.T, name string) (up func()) {
 	t.Helper()
-	lock := flock.New(filepath.Join(g.regionDir(name), "server.lock"))
-	eventually(t, name+" is down", func() bool {
-		g.signalRegion(t, name, syscall.SIGKILL)
-		locked, err := lock.TryLock()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return locked
+	eventually(t, name+" is down", func() (isAway bool) {
+		up, isAway = g.servers[name].keepAway(t)
+		return isAway
 	})
-	up = sync.OnceFunc(func() { _ = lock.Close() })
 	t.Cleanup(up)
 	return up
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,32 +13,6 @@ import (
 
 	"github.com/gnew/tandem/internal/s3op"
 )
-
-// buckets is the folder of what an embedded region holds.
-func (g *gateway) buckets(name string) string { return filepath.Join(g.regionDir(name), "buckets") }
-
-// copyTree copies a folder with its extended attributes, in which metadata is.
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("copy %s: %v: %s", from, err, out)
-	}
-}
-
-// replaceBuckets has a region that is down come back with another folder; "" is an empty one.
-func (g *gateway) replaceBuckets(t *testing.T, name, with string) {
-	t.Helper()
-	if err := os.RemoveAll(g.buckets(name)); err != nil {
-		t.Fatal(err)
-	}
-	if with != "" {
-		copyTree(t, with, g.buckets(name))
-		return
-	}
-	if err := os.MkdirAll(g.buckets(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // waitMarked waits until the regions' marks say that what was written so far was.
 func (g *gateway) waitMarked(t *testing.T) {
@@ -69,7 +42,7 @@ func TestActiveThatComesBackEmptyIsFilledAndLosesWhatOnlyItHad(t *testing.T) {
 	g.waitActive(t, secondary, 2)
 	afterPromotion(t, g, l)
 	atRisk := checkExact(t, g, l)
-	g.replaceBuckets(t, primary, "")
+	g.servers[primary].clear(t)
 	up()
 	g.waitRegressed(t, primary)
 	eventually(t, "the ledger is closed and the region verified", func() bool {
@@ -126,9 +99,8 @@ func TestRegionRestoredFromAnOlderCopyIsVerified(t *testing.T) {
 			g.putText(t, "load/deleted", "old")
 			g.waitAtRest(t, append(keys, "load/deleted")...)
 			g.waitMarked(t)
-			old := filepath.Join(t.TempDir(), "buckets")
 			up := g.down(t, name)
-			copyTree(t, g.buckets(name), old)
+			restore := g.servers[name].save(t)
 			up()
 			g.waitUp(t, name)
 			eventually(t, name+" is up", func() bool { return g.state(t).region(name).Health == "up" })
@@ -141,7 +113,7 @@ func TestRegionRestoredFromAnOlderCopyIsVerified(t *testing.T) {
 			g.waitAtRest(t, append(keys, "load/deleted", "load/created")...)
 			g.waitMarked(t)
 			up = g.down(t, name)
-			g.replaceBuckets(t, name, old)
+			restore()
 			up()
 			g.waitRegressed(t, name)
 			check := func() {
@@ -187,7 +159,6 @@ func TestABucketWithAPastIsNotPromotedIntoAnEmptyRegion(t *testing.T) {
 	const past = 5000
 	g := newGateway(t, slices.Concat(quick, quickFailover)...)
 	g.start(t)
-	bucket := filepath.Join(g.buckets(primary), "gnew-primary")
 	g.stop(t)
 	// A journal of its own, and a bucket full of what it does not know.
 	if err := os.RemoveAll(filepath.Join(g.dir, "data", "multi_region_store.db")); err != nil {
@@ -202,15 +173,13 @@ func TestABucketWithAPastIsNotPromotedIntoAnEmptyRegion(t *testing.T) {
 		}
 	}
 	for _, name := range []string{primary, secondary} {
-		if err := os.RemoveAll(filepath.Join(g.buckets(name), "gnew-"+name, ".tandem")); err != nil {
-			t.Fatal(err)
-		}
+		g.servers[name].loseOwn(t)
 	}
-	for i := range past {
-		if err := os.WriteFile(filepath.Join(bucket, fmt.Sprintf("past-%04d", i)), []byte("past"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	keys := make([]string, past)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("past-%04d", i)
 	}
+	g.servers[primary].plant(t, keys, "past")
 	g.start(t)
 	eventually(t, "the keys are counted", func() bool { return strings.Contains(g.logs.String(), "5000 keys never compared") })
 	eventually(t, "the regions are up", func() bool { return g.state(t).region(secondary).Health == "up" })

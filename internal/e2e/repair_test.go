@@ -2,34 +2,9 @@ package e2e_test
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// objectFile is where an embedded region keeps an object.
-func (g *gateway) objectFile(name, key string) string {
-	return filepath.Join(g.regionDir(name), "buckets", "gnew-"+name, filepath.FromSlash(key))
-}
-
-// objectSize is the size of an object's file, -1 where there is none.
-func (g *gateway) objectSize(name, key string) int64 {
-	info, err := os.Stat(g.objectFile(name, key))
-	if err != nil {
-		return -1
-	}
-	return info.Size()
-}
-
-// removeFile takes an object's file out of the active's folder, behind the back of
-// the gateway and of the region.
-func (g *gateway) removeFile(t *testing.T, key string) {
-	t.Helper()
-	if err := os.Remove(g.objectFile(primary, key)); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestRepairBringsBackWhatTheActiveLost: with repair=1 a read of an object that the
 // active lost is answered by the replica, and the active has it again soon, as it was.
@@ -38,7 +13,7 @@ func TestRepairBringsBackWhatTheActiveLost(t *testing.T) {
 	g := start(t)
 	small, large := content{seed: 3, size: 4 * kib}, content{seed: 4, size: 20 * mib}
 	g.put(t, "folder/small", small, small.size, metadata())
-	g.put(t, "folder/large", large, unknown, metadata())
+	g.put(t, "folder/large", large, unsized(large.size), metadata())
 	g.waitAtRest(t, "folder/small", "folder/large")
 	before := g.checkAgree(t)
 
@@ -46,7 +21,7 @@ func TestRepairBringsBackWhatTheActiveLost(t *testing.T) {
 		if h := g.do(t, http.MethodHead, object(key)+"?repair=1", nil, nil, 0).header; h.Get("X-Tandem-Repair") != "none" {
 			t.Errorf("%s: repair of what is whole is %q, want none", key, h.Get("X-Tandem-Repair"))
 		}
-		g.removeFile(t, key)
+		g.servers[primary].lose(t, key)
 		sum, size, h := g.download(t, object(key)+"?repair=1")
 		if sum != want.sum() || size != want.size {
 			t.Errorf("%s: %d bytes with SHA-256 %s, want the %d bytes that were put", key, size, sum, want.size)
@@ -66,7 +41,7 @@ func TestRepairBringsBackWhatTheActiveLost(t *testing.T) {
 		}
 	}
 
-	g.removeFile(t, "folder/small")
+	g.servers[primary].lose(t, "folder/small")
 	head := g.do(t, http.MethodHead, object("folder/small")+"?repair=1", nil, nil, 0)
 	if head.status != http.StatusOK || head.header.Get("X-Tandem-Repair") != "done" {
 		t.Errorf("head with repair=1: %s, header %v, want the repair done", head, head.header)
@@ -83,7 +58,7 @@ func TestLostObjectWithoutRepairIsStillServed(t *testing.T) {
 	g := start(t)
 	g.putText(t, "key", "text")
 	g.waitAtRest(t, "key")
-	g.removeFile(t, "key")
+	g.servers[primary].lose(t, "key")
 	got := g.get(t, "key")
 	if string(got.body) != "text" || got.header.Get("X-Tandem-Fallback") != "true" || got.header.Get("X-Tandem-Repair") != "" {
 		t.Errorf("get: %s, header %v, want it from the replica", got, got.header)

@@ -22,14 +22,18 @@ const (
 
 func threeNames() []string { return []string{primary, south, farEast} }
 
-// startThree runs a gateway over three embedded regions that a file names.
+// startThree runs a gateway over three regions that a file names.
 func startThree(t *testing.T, env ...string) *gateway {
 	t.Helper()
-	g := newGateway(t, slices.Concat(quick, quickFailover, []string{"FAR_EAST_S3_BUCKET=" + farEast, "CONFIG=tandem.yaml"}, env)...)
+	g := newGatewayOf(t, threeNames(), slices.Concat(quick, quickFailover, []string{"FAR_EAST_S3_BUCKET=" + farEast, "CONFIG=tandem.yaml"}, env)...)
 	var file strings.Builder
 	file.WriteString("failover: {mode: manual}\nregions:\n")
 	for _, name := range threeNames() {
-		file.WriteString("  - name: " + name + "\n    endpoint: file://" + g.regionDir(name) + "\n")
+		file.WriteString("  - name: " + name + "\n    endpoint: " + g.endpointOf(t, name) + "\n")
+		if !regions.isEmbedded() {
+			at := g.servers[name].access(t)
+			file.WriteString("    accessKey: " + at.accessKey + "\n    secretKey: " + at.secretKey + "\n")
+		}
 	}
 	if err := os.WriteFile(filepath.Join(g.dir, "tandem.yaml"), []byte(file.String()), 0o600); err != nil {
 		t.Fatal(err)
@@ -42,7 +46,7 @@ func startThree(t *testing.T, env ...string) *gateway {
 // slowDown has the process of a region run a fifth of the time, until heal is called or the test ends.
 func (g *gateway) slowDown(t *testing.T, name string) (heal func()) {
 	t.Helper()
-	pid, ok := g.regionPIDs(t)[name]
+	pid, ok := g.servers[name].pid(t)
 	if !ok {
 		t.Fatalf("region %s does not run", name)
 	}

@@ -105,7 +105,7 @@ func TestGatewayOverTLS(t *testing.T) {
 			}
 		}
 		large := content{seed: byte(version), size: 20*mib + 1}
-		for i, size := range []int64{large.size, unknown} {
+		for i, size := range []int64{large.size, unsized(large.size)} {
 			key := fmt.Sprintf("%d/large/%d", version, i)
 			c.put(t, key, large, size, nil)
 			c.checkContent(t, key, large)
@@ -273,7 +273,7 @@ func TestUploadThatIsResetIsNoObject(t *testing.T) {
 	t.Parallel()
 	authority := certtest.NewAuthority(t)
 	g, _ := startTLS(t, authority, authority.Issue(t, time.Now().Add(time.Hour), "127.0.0.1"))
-	for _, size := range []int64{unknown, 20 * mib} {
+	for _, size := range []int64{unsized(20 * mib), 20 * mib} {
 		ctx, leave := context.WithCancel(t.Context())
 		body := newGate(t, content{seed: 1, size: 20 * mib}.reader(), 10*mib)
 		ended := make(chan error, 1)
@@ -287,7 +287,7 @@ func TestUploadThatIsResetIsNoObject(t *testing.T) {
 			t.Error("the upload was answered")
 		}
 		body.open()
-		eventually(t, "the upload is given up", func() bool { return len(g.unfinished(t, primary)) == 0 })
+		eventually(t, "the upload is given up", func() bool { return len(g.servers[primary].unfinished(t)) == 0 })
 		if a := g.get(t, "cut"); a.status != http.StatusNotFound {
 			t.Errorf("get of half an upload: %s", a)
 		}
@@ -301,6 +301,7 @@ func TestUploadThatIsResetIsNoObject(t *testing.T) {
 // TestRegionWithACertificateOfOnesOwn: the gateway, and the commands that ask regions themselves,
 // trust PRIMARY_S3_CA_FILE; the keys are in files.
 func TestRegionWithACertificateOfOnesOwn(t *testing.T) {
+	embeddedOnly(t, "its region is its own")
 	t.Parallel()
 	authority := certtest.NewAuthority(t)
 	issued := authority.Issue(t, time.Now().Add(time.Hour), "127.0.0.1")

@@ -6,13 +6,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // fault is something that is done to a gateway and its regions.
@@ -190,7 +187,7 @@ func (l *life) stopGateway() {
 
 // regionProcess is the process that serves a region, or waits to.
 func (l *life) regionProcess(name string) *os.Process {
-	pid, ok := l.g.regionPIDs(l.t)[name]
+	pid, ok := l.g.servers[name].pid(l.t)
 	if !ok {
 		return nil
 	}
@@ -223,28 +220,24 @@ func (l *life) stopRegion() {
 	})
 }
 
-// keepAway kills a region, and takes the lock of its folder, so that the next process waits.
+// keepAway kills a region, and has no other process take its place for a while.
 func (l *life) keepAway() {
 	name := l.oneOf(primary, secondary)
-	lock := flock.New(filepath.Join(l.g.regionDir(name), "server.lock"))
 	var try func()
 	tries := 0
 	try = func() {
-		if p := l.regionProcess(name); p != nil {
-			_ = p.Kill() // it may be another by now
-		}
-		locked, err := lock.TryLock()
-		if tries++; err == nil && !locked && tries < 20 {
+		comeBack, isAway := l.g.servers[name].keepAway(l.t)
+		if tries++; !isAway && tries < 20 {
 			l.after(10*time.Millisecond, try)
 			return
 		}
-		if !locked {
+		if !isAway {
 			return
 		}
 		l.note("%s is away", name)
 		l.tally.add(regionAways, 1)
 		l.after(l.between(200*time.Millisecond, 1500*time.Millisecond), func() {
-			_ = lock.Close() // gives the lock up
+			comeBack()
 			l.note("%s may come back", name)
 		})
 	}

@@ -69,7 +69,7 @@ var heldBack = []struct{ name, count, pass string }{
 }
 
 // letTimePass has what holds keys back for minutes be over, and reports whether there was
-// something. It kills the gateway, and with it the regions' processes: nothing that any of them was
+// something. It kills the gateway, and the regions' processes: nothing that any of them was
 // asked for can land after that, which is what the minutes are for.
 func (l *life) letTimePass() bool {
 	l.t.Helper()
@@ -90,6 +90,11 @@ func (l *life) letTimePass() bool {
 	}
 	l.endings[l.g.process] = byKill
 	l.g.kill(l.t)
+	for _, s := range l.g.servers {
+		if comeBack, isAway := s.keepAway(l.t); isAway {
+			comeBack()
+		}
+	}
 	edited := l.journal(func(db *sql.DB) {
 		for _, h := range heldBack {
 			if h.pass == "" {
