@@ -152,13 +152,6 @@ func (f *fleet) awaitCopy(bucket, key, region, state string) {
 	})
 }
 
-// lose takes a region away, and waits until that is known.
-func (f *fleet) lose(region string) {
-	f.t.Helper()
-	f.regions[region].SetDown(true)
-	f.awaitHealth(region, "down")
-}
-
 // journalFiles are those of the journal, by name.
 func (f *fleet) journalFiles() map[string][]byte {
 	f.t.Helper()

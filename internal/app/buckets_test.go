@@ -16,12 +16,12 @@ import (
 // twoBuckets is a gateway of photos, which A and B have, and of logs, which withLogs have.
 func twoBuckets(t *testing.T, o options, withLogs ...string) *rig {
 	t.Helper()
-	logs := ""
+	var logs strings.Builder
 	for _, name := range withLogs {
-		logs += fmt.Sprintf("      %s: logs-%s\n", name, name)
+		fmt.Fprintf(&logs, "      %s: logs-%s\n", name, name)
 	}
 	path := filepath.Join(t.TempDir(), "tandem.yaml")
-	text := "buckets:\n  - name: photos\n    regions: {primary: " + bucketA + ", secondary: " + bucketB + "}\n  - name: logs\n    regions:\n" + logs
+	text := "buckets:\n  - name: photos\n    regions: {primary: " + bucketA + ", secondary: " + bucketB + "}\n  - name: logs\n    regions:\n" + logs.String()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
