@@ -72,10 +72,10 @@ test: setup ## Run every test, end to end ones included, with the race detector
 	run() { $(GO) test $$race -timeout $(TEST_TIMEOUT) -skip '^TestMemory' "$$@" ./...; }; \
 	if [ "$(TANDEM_TEST_ALL)" != 1 ]; then run; exit; fi; \
 	log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	if ! run -count=1 -v 2>&1 | tee "$$log" | grep --line-buffered -E '^(ok|\?|FAIL)[[:space:]]'; then \
-		grep -vE '^ *(=== |--- PASS)' "$$log"; exit 1; \
+	if ! run -count=1 -v 2>&1 | tee "$$log" | grep -a --line-buffered -E '^(ok|\?|FAIL)[[:space:]]'; then \
+		grep -avE '^ *(=== |--- PASS)' "$$log"; exit 1; \
 	fi; \
-	if grep -E '^ *--- SKIP' "$$log"; then echo "these were skipped, and TANDEM_TEST_ALL=1 lets nothing be left out"; exit 1; fi
+	if grep -aE '^ *--- SKIP' "$$log"; then echo "these were skipped, and TANDEM_TEST_ALL=1 lets nothing be left out"; exit 1; fi
 
 # Installs what tests need, where it may; names what it leaves out, where it may not.
 .PHONY: setup
@@ -99,8 +99,8 @@ E2E_RUN ?= .
 define test_e2e
 	log="$$dir/log"; failed=0; \
 	TANDEM_E2E_REGIONS=$(1) $(GO) test $(2) ./internal/e2e -run '$(E2E_RUN)' -skip '^TestMemory' -parallel 2 -count=1 -v -timeout 60m 2>&1 \
-		| tee "$$log" | grep --line-buffered -E '^(--- |ok|FAIL|panic)' || failed=1; \
-	if [ $$failed = 1 ]; then grep -vE '^ *(=== |--- PASS)' "$$log"; fi; \
+		| tee "$$log" | grep -a --line-buffered -E '^(--- |ok|FAIL|panic)' || failed=1; \
+	if [ $$failed = 1 ]; then grep -avE '^ *(=== |--- PASS)' "$$log"; fi; \
 	awk -v kind=$(1) '/^--- PASS/ { passed++ } /^--- FAIL/ { failed++ } /^--- SKIP/ { skipped++ } \
 		/_test\.go:[0-9]+: Test[^ ]+ needs / { sub(/^.*_test\.go:[0-9]+: /, ""); reasons[n++] = $$0 } \
 		END { printf "with %s regions %d tests passed, %d failed, %d were skipped; tests, and parts of tests, that were skipped:\n", kind, passed, failed, skipped; \
