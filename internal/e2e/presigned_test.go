@@ -297,6 +297,9 @@ func TestTheTypeOfASignedUploadIsBinding(t *testing.T) {
 	if status, _ := tryUpload(t, u, "", "--header", "X-Amz-Copy-Source: /gnew-primary/secret"); status != want {
 		t.Errorf("the URL of an upload, used to make a copy of another object: status %d, want %d", status, want)
 	}
+	if held := string(bytesOf(t, g.region(t, primary), "photo")); (held == "secret") != regions.takesUnsigned {
+		t.Errorf("the region holds %q after that", held)
+	}
 }
 
 // TestAnExpiredURLIsRefused: by the region, and nothing is left of it.
