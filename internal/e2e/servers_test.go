@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -20,8 +21,12 @@ type kind struct {
 	// start runs a server with one bucket, beside the gateway, until the test ends. It is nil for embedded
 	// regions, which their gateway runs.
 	start func(t *testing.T, name, bucket string) server
-	// tags, uploads in parts, conditions on writes, versions, and signatures that are verified.
-	tags, uploads, conditions, versions, signatures bool
+	// tags, uploads in parts, conditions on PUTs and on deletes, versions, and signatures that are verified.
+	tags, uploads, conditions, deleteConditions, versions, signatures bool
+	// lacksSigned is the status of a presigned request that lacks a header that was signed. takesUnsigned: one that
+	// has another beside those is taken, and the header counts, even one that makes a copy of an upload.
+	lacksSigned   int
+	takesUnsigned bool
 	// holds says whether a key can be held; those that tests use are left out where it cannot.
 	holds func(key string) bool
 }
@@ -29,8 +34,14 @@ type kind struct {
 func kindOf(name string) (kind, error) {
 	everything := func(string) bool { return true }
 	kinds := []kind{
-		{name: "", tags: true, uploads: true, conditions: true, versions: true, signatures: true, holds: everything},
-		{name: "minio", start: startMinIORegion, tags: true, uploads: true, conditions: true, versions: true, signatures: true, holds: minioHolds},
+		{
+			name: "", tags: true, uploads: true, conditions: true, deleteConditions: true, versions: true, signatures: true,
+			lacksSigned: http.StatusForbidden, holds: everything,
+		},
+		{
+			name: "minio", start: startMinIORegion, tags: true, uploads: true, conditions: true, versions: true, signatures: true,
+			lacksSigned: http.StatusBadRequest, takesUnsigned: true, holds: minioHolds,
+		},
 		{name: "poor", start: startPoorRegion, holds: everything},
 	}
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
