@@ -101,10 +101,10 @@ func openRegion(ctx context.Context, cfg config.Config, c config.Region, bucket 
 	return region.New(ctx, rc)
 }
 
-// regionConfig is what a client of the region's first bucket needs, where it is not embedded.
+// regionConfig is what a client of a region that is not embedded needs, but for the bucket.
 func regionConfig(cfg config.Config, c config.Region) region.Config {
 	return region.Config{
-		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, Bucket: cfg.BucketsIn(c.Name)[0], AccessKey: c.AccessKey, SecretKey: c.SecretKey,
+		Name: c.Name, Endpoint: c.Endpoint, S3Region: c.S3Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey,
 		ForcePathStyle: c.ForcePathStyle, CAFile: c.CAFile, Timeout: cfg.RegionTimeout,
 	}
 }

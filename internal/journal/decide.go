@@ -49,6 +49,9 @@ const (
 //     either. (A write is acknowledged and not copied; the replica is promoted; a PUT
 //     times out there: the old object would be adopted over the acknowledged one, or
 //     over the tombstone.)
+//   - What a repair brought may have landed on what a delete in doubt had left: where nobody else has the row's version,
+//     that delete was applied. (A create is copied and has no answer; its region is promoted, and acknowledges a write; a
+//     DELETE there has no answer, and is applied; the create lands: what nobody has would be waited for, for ever.)
 //   - A delete begun in an epoch before the row's version says nothing of that, as long as the active was not
 //     brought to it. (A delete overlaps with a PUT in A; B is promoted and acknowledges a write; A is promoted
 //     again, and a PUT there has no answer: the acknowledged write would be deleted by what is older.)
@@ -100,7 +103,7 @@ func (k *known) decide() Decision {
 	case seen.Found && o.Deleted && mutant.On(mutant.TombstoneAdopted):
 		return Adopted
 	case k.isRestored() && !k.matches() && !k.isAsBefore() && seen.ETag != o.ETag && k.deleteSeen && !o.Deleted && !o.IsElsewhere(seen.Region):
-		return Deleted // by what was there before a repair landed on that
+		return Deleted
 	case k.isAsBefore(), k.isRestored() && !k.matches():
 		return Rewrite
 	case k.matches() && len(k.clients) == 0 && !(isByURL && seen.ContentType != o.ContentType):

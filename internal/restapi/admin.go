@@ -184,13 +184,7 @@ func summed(all []bucketStatus) bucketStatus {
 	sum.uncompared = uncomparedIn(all)
 	for _, s := range all[1:] {
 		sum.Compared, sum.Regressed = sum.Compared && s.Compared, sum.Regressed || s.Regressed
-		sum.Lag.Keys += s.Lag.Keys
-		sum.Lag.Bytes += s.Lag.Bytes
-		sum.Lag.Failing += s.Lag.Failing
-		sum.Lag.Unreplicable += s.Lag.Unreplicable
-		if oldest := s.Lag.OldestPending; !oldest.IsZero() && (sum.Lag.OldestPending.IsZero() || oldest.Before(sum.Lag.OldestPending)) {
-			sum.Lag.OldestPending = oldest
-		}
+		sum.Lag = sum.Lag.Plus(s.Lag)
 		sum.OpenURLs.Count += s.OpenURLs.Count
 		if s.OpenURLs.Until.After(sum.OpenURLs.Until) {
 			sum.OpenURLs.Until = s.OpenURLs.Until

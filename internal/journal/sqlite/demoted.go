@@ -191,7 +191,10 @@ func (t *tx) found(o *journal.Object, seen journal.Observation, d journal.Decisi
 		isUnseen := o.LastRegion != seen.Region && o.Copy(seen.Region).Version != o.Version && !u.isOnly
 		return t.adopt(o, seen, d, v, landedLate || isUnseen && !o.Version.IsZero())
 	}
-	if err := cmp.Or(t.heldElsewhere(o, seen.Region), t.overwrittenUnkept(o.Bucket, o.Key, seen.Region)); err != nil {
+	if err := t.heldElsewhere(o, seen.Region); err != nil {
+		return err
+	}
+	if err := t.overwrittenUnkept(o.Bucket, o.Key, seen.Region); err != nil {
 		return err
 	}
 	err := t.addConflict(journal.Conflict{

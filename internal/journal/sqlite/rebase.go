@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -25,11 +24,16 @@ func (j *Journal) Rebase(ctx context.Context, epoch, sequence int64, active stri
 		s = t.state
 		err := t.exec(`INSERT INTO epochs (epoch, active, began_at, forced, actor, reason) VALUES (?, ?, ?, 1, ?, ?)`,
 			s.Epoch, active, micros(now), operatorActor, reasonRebased)
+		if err != nil {
+			return err
+		}
 		// Those that are not served now as well: served again, they would be believed.
 		for _, bucket := range slices.Sorted(maps.Keys(t.regions)) {
-			err = cmp.Or(err, t.rebaseBucket(bucket, active, now))
+			if err := t.rebaseBucket(bucket, active, now); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 	return s, err
 }

@@ -242,9 +242,11 @@ func (j *Journal) TakeUpMachineStop(ctx context.Context, regions []string, why s
 				if !slices.Contains(t.regions[bucket], region) {
 					continue
 				}
+				if err := t.regress(bucket, region, why); err != nil {
+					return err
+				}
 				// Only by a mark that is written from here on is it found older once more.
-				err := cmp.Or(t.regress(bucket, region, why), t.exec(`DELETE FROM marks WHERE bucket = ? AND region = ?`, bucket, region))
-				if err != nil {
+				if err := t.exec(`DELETE FROM marks WHERE bucket = ? AND region = ?`, bucket, region); err != nil {
 					return err
 				}
 			}
