@@ -109,8 +109,8 @@ func TestAConflictWhoseLoserIsADelete(t *testing.T) {
 			refuse(g.B, "k")
 			g.remove("k")
 			g.down("primary")
-			g.B.SetFaults(nil)
 			g.mustPromote("secondary")
+			g.B.SetFaults(nil) // not before: a delete needs no source, and B would still have been given it
 			g.put("k", "winner")
 			c := g.awaitKept("k") // at once: A need not be asked
 			if !c.Deleted || c.KeptKey != "" || c.Operation != "delete" {

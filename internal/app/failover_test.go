@@ -122,10 +122,10 @@ func TestTheLedgerIsExactAndEachEntryIsClosed(t *testing.T) {
 	g.put("rewritten in B", "loser")
 	g.put("deleted in B", "loser too")
 	g.down("primary")
-	g.B.SetFaults(nil)
 	if f := g.mustPromote("secondary"); f.AtRisk != 5 || f.Open != 5 || f.InDoubt != 0 {
 		t.Errorf("promoted %+v, want 5 at risk", f)
 	}
+	g.B.SetFaults(nil)
 	g.put("rewritten in B", "winner")
 	g.remove("deleted in B")
 	g.up("primary")
@@ -254,8 +254,8 @@ func TestARegionWithoutConditionsFailsOver(t *testing.T) {
 			g.put("both", "loser")
 			g.remove("gone")
 			g.down("primary")
-			g.B.SetFaults(nil)
 			g.mustPromote("secondary")
+			g.B.SetFaults(nil)
 			g.put("both", "winner")
 			g.up("primary")
 			g.awaitClosed()
