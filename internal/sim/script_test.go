@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -213,7 +212,7 @@ func TestNamedHistories(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				synctest.Test(t, func(t *testing.T) { runScript(t, string(text)) })
+				inBubble(t, func(t *testing.T) { runScript(t, string(text)) })
 			})
 		}
 	}

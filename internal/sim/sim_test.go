@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -156,7 +155,7 @@ func runAll(t *testing.T, choose func(give func(seed uint64))) *tally {
 
 // history runs one.
 func history(t *testing.T, seed uint64, total *tally) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, seed)
 		defer total.add(w)
 		defer func() {
