@@ -145,8 +145,8 @@ var usedBy = []struct {
 	},
 	{
 		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."},
-		[]string{"internal/region", "internal/region/localregion", "internal/region/regiontest", "internal/e2e"},
-		"requests to regions leave through one client, which sends each once (regiontest only proves itself against the SDK)",
+		[]string{"internal/region", "internal/region/localregion", "internal/region/regiontest", "internal/s3op", "internal/e2e"},
+		"requests to regions leave through one client, which sends each once (regiontest and s3op only prove themselves against the SDK)",
 	},
 	{
 		[]string{"internal/apiclient"},

@@ -21,6 +21,7 @@ const (
 	Range
 	TooLarge
 	Unavailable
+	MethodNotAllowed
 	NotImplemented
 )
 
@@ -45,6 +46,8 @@ func (k Kind) HTTPStatus() int {
 		return http.StatusRequestEntityTooLarge
 	case Unavailable:
 		return http.StatusServiceUnavailable
+	case MethodNotAllowed:
+		return http.StatusMethodNotAllowed
 	case NotImplemented:
 		return http.StatusNotImplemented
 	}
