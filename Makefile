@@ -156,3 +156,4 @@ torture: ## Kill, stop, promote and fill the disk under load, TANDEM_TORTURE_ROU
 .PHONY: docs
 docs: ## Write anew what in the documents comes from the code
 	$(GO) test -count=1 ./cmd/tandem -run '^(TestReadme|TestExample)' -update
+	$(GO) test -count=1 ./internal/s3op -run '^TestCompatibilityPage' -update

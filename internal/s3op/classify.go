@@ -40,10 +40,11 @@ func Classify(method, bucket, key, rawQuery string, h http.Header) (Info, error)
 			return Info{}, err
 		}
 	}
-	for i := range operations {
-		o := &operations[i]
-		if o.Method != method || o.Level != level || o.Subresource != subresource ||
-			o.Parameter != "" && !hasParameter(rawQuery, o.Parameter) || o.Header != "" && len(h[o.Header]) == 0 {
+	candidates := bySubresource[subresource]
+	for i := range candidates {
+		o := &candidates[i]
+		if o.Method != method || o.Level != level || o.Parameter != "" && !hasParameter(rawQuery, o.Parameter) ||
+			o.Header != "" && len(h[o.Header]) == 0 {
 			continue
 		}
 		if o.Class == Refused {
@@ -79,7 +80,7 @@ func checkQuery(method, rawQuery string) (string, error) {
 	subresource, hasPart := "", false
 	for name, value := range parameters(rawQuery) {
 		switch {
-		case subresources[name]:
+		case name != "" && bySubresource[name] != nil:
 			if subresource != "" && subresource != name {
 				return "", NewError(Invalid, "InvalidArgument",
 					fmt.Sprintf("Conflicting query string parameters: %s, %s", min(subresource, name), max(subresource, name)))
@@ -214,13 +215,13 @@ func notImplemented(what string) error {
 // noOperation says why nothing in the table fits.
 func noOperation(method string, level Level, subresource string) error {
 	var allowed []string
-	for _, o := range operations {
-		if o.Level == level && o.Subresource == subresource && o.Method != method && !slices.Contains(allowed, o.Method) {
+	for _, o := range bySubresource[subresource] {
+		if o.Level == level && o.Method != method && !slices.Contains(allowed, o.Method) {
 			allowed = append(allowed, o.Method)
 		}
 	}
 	if allowed == nil {
-		return notImplemented(fmt.Sprintf("?%s of a %s", subresource, level))
+		return notImplemented(fmt.Sprintf("?%s at the level of the %s", subresource, level))
 	}
 	return &Error{
 		Kind: MethodNotAllowed, Code: "MethodNotAllowed", Message: "The specified method is not allowed against this resource.",

@@ -1,6 +1,7 @@
 package s3op_test
 
 import (
+	"encoding/xml"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -98,6 +99,108 @@ func FuzzStoredHeadersAreThoseOfAnObject(f *testing.F) {
 		}
 		if !reflect.DeepEqual(given, before) {
 			t.Errorf("%v was changed to %v", before, given)
+		}
+	})
+}
+
+func FuzzTargetIsWhatWasSent(f *testing.F) {
+	f.Add("photos.s3.test:8110", "a//../%2F+b", "s3.test")
+	f.Add("[::1]:8110", "k", "s3.test")
+	f.Add("PHOTOS.S3.TEST.", "%zz", "s3.test")
+	f.Add("s3.test", "é\x00", "")
+	f.Add(":", "", ".")
+	f.Fuzz(func(t *testing.T, host, text, domain string) {
+		for _, path := range []string{text, "/" + text, "/photos/" + text} {
+			bucket, key, err := s3op.ParseTarget(host, path, domain)
+			if err != nil {
+				if s3op.KindOf(err) != s3op.Invalid || bucket+key != "" {
+					t.Errorf("%q%q: got %q, %q with %v", host, path, bucket, key, err)
+				}
+				continue
+			}
+			if bucket == "" && key != "" || bucket != "" && s3op.CheckBucket(bucket) != nil || key != "" && s3op.CheckKey(key) != nil {
+				t.Errorf("%q%q: got %q, %q, which are not legal", host, path, bucket, key)
+			}
+		}
+		if s3op.CheckKey(text) != nil {
+			return
+		}
+		for _, path := range []string{"/photos/" + s3op.EscapePath(text), "/photos/" + strings.ReplaceAll(text, "%", "%25")} {
+			if bucket, key, err := s3op.ParseTarget("127.0.0.1", path, "s3.test"); bucket != "photos" || key != text || err != nil {
+				t.Errorf("%q: got %q, %q (%v), want the key %q", path, bucket, key, err, text)
+			}
+			path = strings.TrimPrefix(path, "/photos")
+			if bucket, key, err := s3op.ParseTarget("photos.s3.test", path, "s3.test"); bucket != "photos" || key != text || err != nil {
+				t.Errorf("%q of a host: got %q, %q (%v), want the key %q", path, bucket, key, err, text)
+			}
+		}
+	})
+}
+
+// A request is taken for the same operation by who sent it, by us, and by the
+// region, to which its query goes in another spelling.
+func FuzzOperationDoesNotDependOnSpelling(f *testing.F) {
+	for _, query := range []string{"", "acl", "uploadId=u&partNumber=1", "list-type=2&prefix=a%20b", "x-id=GetObject", "metrics&id=", "acl&tagging", "%zz", "a;acl",
+		"t%61gging=", "&&=&", "select&select-type=2", "x%2Damz-copy-source=b/k", "uploadId=", "append&position=1"} {
+		f.Add("GET", "k", query, "X-Amz-Copy-Source")
+		f.Add("PUT", "k", query, "X-Minio-Extract")
+		f.Add("POST", "", query, "X-Amz-Request-Route")
+	}
+	f.Fuzz(func(t *testing.T, method, key, query, header string) {
+		h := http.Header{http.CanonicalHeaderKey(header): {"x"}}
+		for _, bucket := range []string{"photos", ""} {
+			if bucket == "" {
+				key = ""
+			}
+			info, err := s3op.Classify(method, bucket, key, query, h)
+			if err != nil {
+				e, ok := err.(*s3op.Error)
+				if !ok || e.Code == "" || e.Message == "" || !slices.Contains([]s3op.Kind{s3op.Invalid, s3op.NotImplemented, s3op.MethodNotAllowed}, e.Kind) {
+					t.Errorf("%s %q?%s: got %#v", method, key, query, err)
+				}
+				if (e.Kind == s3op.MethodNotAllowed) != (e.Header.Get("Allow") != "") {
+					t.Errorf("%s %q?%s: got %v with Allow %q", method, key, query, err, e.Header.Get("Allow"))
+				}
+			} else if info.Operation == "" || info.Method != method || info.Class == s3op.Refused {
+				t.Errorf("%s %q?%s: got %+v", method, key, query, info)
+			}
+			values, parseErr := url.ParseQuery(query)
+			if parseErr != nil {
+				if err == nil && method != "OPTIONS" {
+					t.Errorf("%s %q?%s: got %s of a query that cannot be parsed", method, key, query, info.Operation)
+				}
+				continue
+			}
+			if err == nil && info.Subresource != "" && !values.Has(info.Subresource) {
+				t.Errorf("%s %q?%s: got %s without its sub-resource", method, key, query, info.Operation)
+			}
+			again, againErr := s3op.Classify(method, bucket, key, values.Encode(), h)
+			if again != info || s3op.KindOf(againErr) != s3op.KindOf(err) {
+				t.Errorf("%s %q?%s: got %s (%v), spelled %s: %s (%v)", method, key, query, info.Operation, err, values.Encode(), again.Operation, againErr)
+			}
+		}
+	})
+}
+
+func FuzzErrorDocumentIsXML(f *testing.F) {
+	f.Add("NoSuchKey", "a<b>&\x00\x1b\r\n\xff]]>\ufffe")
+	f.Fuzz(func(t *testing.T, code, text string) {
+		document := s3op.ErrorXML(s3op.NewError(s3op.Invalid, code, text), s3op.Subject{Resource: text, Key: text})
+		var back struct{ Code, Message, Resource, Key string }
+		if err := xml.Unmarshal(document, &back); err != nil {
+			t.Fatalf("got %q: %v", document, err)
+		}
+		want := strings.Map(func(r rune) rune {
+			if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {
+				return unicode.ReplacementChar
+			}
+			return r
+		}, strings.ToValidUTF8(text, "\ufffd"))
+		if isLegal := want == text; isLegal && (back.Message != text || back.Key != text) {
+			t.Errorf("got %q and %q, want %q", back.Message, back.Key, text)
+		}
+		if back.Resource != back.Key || (back.Key == "") != (text == "") {
+			t.Errorf("got %q and %q of %q", back.Resource, back.Key, text)
 		}
 	})
 }

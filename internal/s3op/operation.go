@@ -199,19 +199,18 @@ var operations = [...]Info{
 
 const copySource = "X-Amz-Copy-Source"
 
-// subresources are the query keys that select an operation, at any level.
-var subresources = subresourcesOf(operations[:])
+// bySubresource has the operations in their order under the sub-resource that
+// selects them, "" where none does.
+var bySubresource = groupBySubresource(operations[:])
 
-func subresourcesOf(operations []Info) map[string]bool {
-	names := make(map[string]bool)
+func groupBySubresource(operations []Info) map[string][]Info {
+	groups := make(map[string][]Info)
 	for _, o := range operations {
-		if o.Subresource != "" {
-			names[o.Subresource] = true
-		}
+		groups[o.Subresource] = append(groups[o.Subresource], o)
 	}
-	return names
+	return groups
 }
 
-// Operations returns every operation, refused ones included, each level's
-// reads and writes of a sub-resource side by side. The slice is the caller's.
+// Operations returns every operation, refused ones included. The slice is the
+// caller's.
 func Operations() []Info { return slices.Clone(operations[:]) }
