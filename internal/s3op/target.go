@@ -8,9 +8,9 @@ import (
 
 // ParseTarget returns the bucket and the key that a request names, both "" for
 // the service and the key "" for a bucket. It takes the request's Host and its
-// path as they were sent (url.URL.EscapedPath). The bucket is the first segment of the path, or what stands
-// before the domain in the host; an empty domain means that it is never in the
-// host.
+// path as they were sent (url.URL.EscapedPath). The bucket is what stands before
+// the domain in the host, or else the first segment of the path; with an empty
+// domain it is never in the host.
 //
 // The key is decoded once and otherwise left alone: empty segments, "..", an
 // encoded slash and a plus are what they are. Bucket and key are legal
