@@ -13,8 +13,6 @@ import (
 const (
 	roomForRequest = 2048
 	roomForNames   = 512
-	roomForQuery   = 1024
-	roomForPairs   = 16
 )
 
 // appendCanonical appends what is hashed and signed of a request. names are the signed headers, with a semicolon between,
@@ -34,7 +32,9 @@ func appendCanonical(b []byte, r *http.Request, names []byte, contentSHA256 stri
 		return nil, err
 	}
 	b = append(b, '\n')
-	for name := range bytes.SplitSeq(names, []byte{';'}) {
+	for rest, more := names, true; more; { // bytes.SplitSeq would have names on the heap
+		var name []byte
+		name, rest, more = bytes.Cut(rest, []byte{';'})
 		b = append(b, name...)
 		b = append(b, ':')
 		b = appendHeader(b, r, name)
@@ -104,49 +104,63 @@ func lower(c byte) byte {
 	return c
 }
 
-// pair is one parameter of a query, encoded.
-type pair struct{ name, value []byte }
-
-func (p pair) compare(q pair) int {
-	return cmp.Or(bytes.Compare(p.name, q.name), bytes.Compare(p.value, q.value))
-}
-
 // appendQuery appends a query encoded anew and sorted, without the signature that a presigned one has. What cannot be
 // decoded is refused: others would read it in their own way, or not at all.
 func appendQuery(b []byte, raw string) ([]byte, error) {
-	if raw == "" {
-		return b, nil
-	}
-	var room [roomForQuery]byte
-	var roomOfPairs [roomForPairs]pair
-	encoded, pairs := room[:0], roomOfPairs[:0]
+	start := len(b)
+	isSorted, last := true, start
 	for text := range strings.SplitSeq(raw, "&") {
-		if text == "" {
+		name, value, _ := strings.Cut(text, "=")
+		if text == "" || name == "X-Amz-Signature" {
 			continue
 		}
-		name, value, _ := strings.Cut(text, "=")
-		// Where encoded outgrows its room, what was cut from it before stays as it was.
-		start, ok, ok2 := len(encoded), false, false
-		encoded, ok = appendReencoded(encoded, name)
-		middle := len(encoded)
-		encoded, ok2 = appendReencoded(encoded, value)
+		if len(b) > start {
+			b = append(b, '&')
+		}
+		this := len(b)
+		var ok, ok2 bool
+		b, ok = appendReencoded(b, name)
+		b = append(b, '=')
+		b, ok2 = appendReencoded(b, value)
 		if !ok || !ok2 {
 			return nil, errURI()
 		}
-		if p := (pair{encoded[start:middle], encoded[middle:]}); string(p.name) != "X-Amz-Signature" {
-			pairs = append(pairs, p)
+		if this > start {
+			isSorted = isSorted && comparePairs(b[last:this-1], b[this:]) <= 0
 		}
+		last = this
 	}
-	slices.SortFunc(pairs, pair.compare)
-	for i, p := range pairs {
-		if i > 0 {
-			b = append(b, '&')
-		}
-		b = append(b, p.name...)
-		b = append(b, '=')
-		b = append(b, p.value...)
+	if !isSorted {
+		sortPairs(b[start:])
 	}
 	return b, nil
+}
+
+// sortPairs sorts an encoded query in its place. Most clients send theirs as it is signed.
+func sortPairs(query []byte) {
+	var room [16][]byte
+	pairs := room[:0]
+	for rest, more := bytes.Clone(query), true; more; {
+		var one []byte
+		one, rest, more = bytes.Cut(rest, []byte{'&'})
+		pairs = append(pairs, one)
+	}
+	slices.SortFunc(pairs, comparePairs)
+	to := query[:0]
+	for i, one := range pairs {
+		if i > 0 {
+			to = append(to, '&')
+		}
+		to = append(to, one...)
+	}
+}
+
+// comparePairs is the order of names, and of values where those are the same. Whole pairs have another: a '=' sorts after
+// what a longer name may have in its place.
+func comparePairs(p, q []byte) int {
+	name, value, _ := bytes.Cut(p, []byte{'='})
+	name2, value2, _ := bytes.Cut(q, []byte{'='})
+	return cmp.Or(bytes.Compare(name, name2), bytes.Compare(value, value2))
 }
 
 // appendReencoded appends a part of a query, decoded and encoded again.

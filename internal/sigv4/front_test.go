@@ -44,7 +44,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "refused", http.StatusForbidden)
 		return
 	}
-	if r.Method == http.MethodPut {
+	if r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") == "" && !signed.IsPresigned {
 		f.mu.Lock()
 		f.mu.uploads = append(f.mu.uploads, upload{signed.Payload, b, content.Trailer()})
 		f.mu.Unlock()
