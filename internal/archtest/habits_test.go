@@ -10,7 +10,7 @@ import (
 // pure are the packages that decide and do nothing: the same arguments give the same
 // answer, which is what lets one table of cases stand for every run.
 var pure = map[string][]string{ // to the outside packages they may import
-	"internal/route":   {"slices", "time"},
+	"internal/route": {"slices", "time"},
 	"internal/sigv4": {
 		"bufio", "bytes", "cmp", "crypto/sha1", "crypto/sha256", "crypto/subtle", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "hash/crc32",
 		"hash/crc64", "io", "net/http", "net/url", "slices", "strconv", "strings", "sync", "time",

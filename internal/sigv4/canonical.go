@@ -111,15 +111,20 @@ func appendQuery(b []byte, raw string) ([]byte, error) {
 	isSorted, last := true, start
 	for text := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(text, "=")
-		if text == "" || name == "X-Amz-Signature" {
+		if text == "" {
 			continue
 		}
-		if len(b) > start {
+		before := len(b)
+		if before > start {
 			b = append(b, '&')
 		}
 		this := len(b)
 		var ok, ok2 bool
 		b, ok = appendReencoded(b, name)
+		if string(b[this:]) == "X-Amz-Signature" {
+			b = b[:before]
+			continue
+		}
 		b = append(b, '=')
 		b, ok2 = appendReencoded(b, value)
 		if !ok || !ok2 {

@@ -25,14 +25,13 @@ import (
 	"github.com/gnew/tandem/internal/sigv4"
 )
 
-// framing is a client that frames and signs bodies, by the book and not by our code.
+// framing is a client that frames and signs bodies by the book, and not by our code.
 type framing struct {
 	key              []byte
 	previous         string
 	out              bytes.Buffer
 	isSigned         bool
 	lineEnd          string
-	betweenTrailers  string
 	trailerSignature bool
 }
 
@@ -75,18 +74,18 @@ func (f *framing) chunk(content string) {
 // end frames the last chunk and the trailer.
 func (f *framing) end(trailer ...string) {
 	f.chunk("")
-	signed := ""
+	var signed strings.Builder
 	for _, line := range trailer {
 		f.out.WriteString(line + f.lineEnd)
-		signed += line + "\n"
+		signed.WriteString(line + "\n")
 	}
 	if f.trailerSignature && trailer != nil {
-		f.out.WriteString(f.betweenTrailers + "x-amz-trailer-signature:" + f.sign("AWS4-HMAC-SHA256-TRAILER", hashOf(signed)) + "\r\n")
+		f.out.WriteString("x-amz-trailer-signature:" + f.sign("AWS4-HMAC-SHA256-TRAILER", hashOf(signed.String())) + "\r\n")
 	}
 	f.out.WriteString("\r\n")
 }
 
-// upload is a PUT of a body in chunks, whose header is signed; frame frames the body.
+// chunkedPut is a PUT of a body in chunks, whose header is signed; frame frames the body.
 func chunkedPut(t testing.TB, payload string, size int, trailers string, frame func(*framing)) *http.Request {
 	t.Helper()
 	r := received(t, lines("PUT /bucket/key HTTP/1.1", "Host: "+host, "Content-Encoding: aws-chunked", "X-Amz-Decoded-Content-Length: "+strconv.Itoa(size)))

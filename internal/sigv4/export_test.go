@@ -15,3 +15,9 @@ func Shown(c Claim) Claim {
 	c.signedHeaders, c.signature = "", ""
 	return c
 }
+
+// CanonicalQuery is what is signed of a query.
+func CanonicalQuery(raw string) (string, error) {
+	b, err := appendQuery(nil, raw)
+	return string(b), err
+}
