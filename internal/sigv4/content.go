@@ -24,7 +24,7 @@ type Content struct {
 	chunks    *chunkReader // nil of a body without frames
 }
 
-// Trailer are the headers that came after the content, their checksums verified; nil before io.EOF, or where the
+// Trailer are the headers that came after the content, their checksums verified; nil before all was read, or where the
 // payload has none.
 func (c *Content) Trailer() http.Header {
 	if c.chunks == nil || c.chunks.err != io.EOF {
