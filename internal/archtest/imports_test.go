@@ -69,6 +69,7 @@ var knows = map[string]struct {
 	"internal/server":    {nil, "listening and draining are the same whatever is served"},
 	"internal/failpoint": {nil, "a leaf"},
 	"internal/mutant":    {nil, "a leaf"},
+	"internal/sigv4":     {[]string{"internal/s3op"}, "a signature is a matter of the request and the secret alone, whoever asks; s3op has the words to refuse it"},
 	"internal/s3op":      {nil, "the vocabulary is at the very bottom"},
 }
 
@@ -145,8 +146,13 @@ var usedBy = []struct {
 	},
 	{
 		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."},
-		[]string{"internal/region", "internal/region/localregion", "internal/region/regiontest", "internal/s3op", "internal/e2e"},
-		"requests to regions leave through one client, which sends each once (regiontest and s3op only prove themselves against the SDK)",
+		[]string{"internal/region", "internal/region/localregion", "internal/region/regiontest", "internal/s3op", "internal/sigv4", "internal/e2e"},
+		"requests to regions leave through one client, which sends each once (the others only prove themselves against the SDK)",
+	},
+	{
+		[]string{"github.com/minio/minio-go/v7/..."},
+		[]string{"internal/sigv4"},
+		"it signs in its own way, which the tests of our rules must know, and nobody else",
 	},
 	{
 		[]string{"internal/apiclient"},
@@ -201,7 +207,7 @@ func TestNothingForTestsReachesTheBinary(t *testing.T) {
 	onlyForTests := []string{
 		"testing/...", "net/http/httptest", "github.com/google/go-cmp/...", "github.com/rogpeppe/go-internal/...",
 		"internal/certtest", "internal/region/regiontest", "internal/journal/journaltest", "internal/restapi/restapitest", "internal/archtest", "internal/e2e/...", "internal/sim/...",
-		"github.com/santhosh-tekuri/jsonschema/...", "github.com/pb33f/...",
+		"github.com/santhosh-tekuri/jsonschema/...", "github.com/pb33f/...", "github.com/minio/minio-go/...",
 	}
 	for _, f := range files {
 		if f.test || !slices.Contains(inBinary, f.pkg) {
