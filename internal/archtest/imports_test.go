@@ -31,7 +31,7 @@ var knows = map[string]struct {
 		"the composition root knows everybody, the leaves excepted: it decides nothing that needs them",
 	},
 	"internal/restapi": {
-		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/s3op", "internal/stats"},
+		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/pace", "internal/s3op", "internal/stats"},
 		"a front that reads rows or asks regions by itself has freshness rules of its own, and two fronts then answer differently",
 	},
 	"internal/restapi/restapitest": {nil, "it reads the document as any client does: what shares code with the front shares its mistakes"},
@@ -67,6 +67,7 @@ var knows = map[string]struct {
 	"internal/config":    {nil, "settings are read before anything else exists, and handed on as fields"},
 	"internal/disk":      {[]string{"internal/s3op"}, "a leaf beside the vocabulary of errors"},
 	"internal/server":    {nil, "listening and draining are the same whatever is served"},
+	"internal/pace":      {nil, "a leaf: a client's deadlines are the same whatever it asks"},
 	"internal/failpoint": {nil, "a leaf"},
 	"internal/mutant":    {nil, "a leaf"},
 	"internal/sigv4":     {[]string{"internal/s3op"}, "a signature is a matter of the request and the secret alone, whoever asks; s3op has the words to refuse it"},

@@ -12,12 +12,12 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/pace"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -63,34 +63,13 @@ func (a *API) putObject(w http.ResponseWriter, r *http.Request, b Bucket, key st
 	if err != nil {
 		return err
 	}
-	body := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	body := pace.NewBody(w, r, a.IdleTimeout)
 	result, err := b.Gateway.Put(r.Context(), key, gateway.PutInput{Header: r.Header, Body: body, Size: r.ContentLength})
 	if err != nil {
 		return err
 	}
 	writeResult(w, b, result, await(w, r, b, &result, wait))
 	return nil
-}
-
-// timedBody gives a client a deadline for each read of its body, rather than one
-// for a body of any size.
-type timedBody struct {
-	body    io.Reader
-	control *http.ResponseController
-	timeout time.Duration
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(time.Now().Add(b.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	n, err := b.body.Read(p)
-	if err != nil {
-		// From here on the server only waits for the client to leave: a deadline that
-		// passed would be taken for that.
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
 
 // postBody is what POST /objects takes.
@@ -144,7 +123,7 @@ func (a *API) postObject(w http.ResponseWriter, r *http.Request, b Bucket) error
 
 // readJSON reads one JSON value, strictly, within MaxJSONBytes.
 func (a *API) readJSON(w http.ResponseWriter, r *http.Request, into any, form string) error {
-	timed := &timedBody{body: r.Body, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	timed := pace.NewBody(w, r, a.IdleTimeout)
 	data, err := io.ReadAll(io.LimitReader(timed, a.MaxJSONBytes+1))
 	if err != nil {
 		return s3op.WrapError(s3op.Invalid, "IncompleteBody", "the body could not be read to its end", err)
@@ -203,7 +182,7 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, b Bucket, key st
 	if answer.Body == nil {
 		return nil
 	}
-	return send(w, answer.Body)
+	return pace.Copy(w, answer.Body)
 }
 
 // read honours If-Range, which S3 has not: the part that was asked for is answered only
@@ -288,29 +267,6 @@ func copyAnswer(to, from http.Header) {
 	for _, name := range answerHeaders {
 		if values := from[name]; len(values) > 0 {
 			to[name] = values
-		}
-	}
-}
-
-var sendBuffers = sync.Pool{New: func() any { return new([writeBytes]byte) }}
-
-// send streams a body. An error cuts the answer short, which is how the client learns
-// of it.
-func send(w io.Writer, body io.Reader) error {
-	buffer := sendBuffers.Get().(*[writeBytes]byte)
-	defer sendBuffers.Put(buffer)
-	for {
-		n, err := body.Read(buffer[:])
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gnew/tandem/internal/failover"
+	"github.com/gnew/tandem/internal/pace"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -44,8 +45,8 @@ const retryAfterSeconds = "1"
 
 // problem answers an error. What nobody classified is ours: the client is told no
 // more than that, and the log has the rest.
-func (a *API) problem(w *recorder, r *http.Request, err error) {
-	if w.status != 0 {
+func (a *API) problem(w *pace.Writer, r *http.Request, err error) {
+	if w.Status() != 0 {
 		// The answer has begun: only cutting it short tells the client.
 		a.Logger.DebugContext(r.Context(), "answer cut short", "err", err)
 		panic(http.ErrAbortHandler)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gnew/tandem/internal/health"
+	"github.com/gnew/tandem/internal/pace"
 	"github.com/gnew/tandem/internal/s3op"
 	"github.com/gnew/tandem/internal/stats"
 )
@@ -46,7 +47,7 @@ type (
 func answer(t *testing.T, err error) *http.Response {
 	t.Helper()
 	w := httptest.NewRecorder()
-	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), timeout: time.Second}
+	rec := pace.NewWriter(w, time.Second)
 	newAPI(t, noGateway{}).problem(rec, httptest.NewRequest(http.MethodGet, "/objects/k", nil), err)
 	return w.Result()
 }
@@ -136,6 +137,7 @@ func TestAnErrorInTheMiddleCutsTheAnswer(t *testing.T) {
 			t.Errorf("got panic %v, want %v", got, http.ErrAbortHandler)
 		}
 	}()
-	rec := &recorder{ResponseWriter: httptest.NewRecorder(), status: http.StatusOK}
+	rec := pace.NewWriter(httptest.NewRecorder(), time.Second)
+	rec.WriteHeader(http.StatusOK)
 	newAPI(t, noGateway{}).problem(rec, httptest.NewRequest(http.MethodGet, "/objects/k", nil), errors.New("cut"))
 }

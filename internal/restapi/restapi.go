@@ -16,6 +16,7 @@ import (
 
 	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/health"
+	"github.com/gnew/tandem/internal/pace"
 	"github.com/gnew/tandem/internal/stats"
 )
 
@@ -107,11 +108,11 @@ func New(cfg Config) (*API, error) {
 // ServeHTTP answers one request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), timeout: a.IdleTimeout}
+	rec := pace.NewWriter(w, a.IdleTimeout)
 	op, err := a.find(r)
 	defer func() {
-		a.Metrics.observe(op.name, rec.status, time.Since(started))
-		a.Logger.DebugContext(r.Context(), "request", "op", op.name, "method", r.Method, "status", rec.status,
+		a.Metrics.observe(op.name, rec.Status(), time.Since(started))
+		a.Logger.DebugContext(r.Context(), "request", "op", op.name, "method", r.Method, "status", rec.Status(),
 			"elapsed", time.Since(started), "err", err)
 	}()
 	if err == nil {
@@ -121,52 +122,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = a.serve(op.serve, rec, r)
 	}
 	if err != nil {
-		// What is left of the body is read on, a little, for the sake of the connection.
-		_ = rec.control.SetReadDeadline(time.Now().Add(discardTimeout))
+		rec.Discard()
 		a.problem(rec, r, err)
 	}
 }
-
-// discardTimeout bounds the reading of a body that nobody wants.
-const discardTimeout = 5 * time.Second
-
-// recorder remembers the status for metrics and log, and gives a client a deadline for
-// the next bytes of any answer, rather than one for an answer of any size.
-type recorder struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	timeout time.Duration
-	status  int
-}
-
-// extend sets the deadline for what is written next. Nobody here takes it away: the end of
-// an answer leaves after its handler has returned, and then the server does.
-func (r *recorder) extend() { _ = r.control.SetWriteDeadline(time.Now().Add(r.timeout)) }
-
-// WriteHeader begins the answer.
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.extend()
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// writeBytes is what a client has to take within one deadline.
-const writeBytes = 128 << 10
-
-func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	written := 0
-	for {
-		r.extend()
-		n, err := r.ResponseWriter.Write(p[written:min(written+writeBytes, len(p))])
-		written += n
-		if err != nil || written == len(p) {
-			return written, err
-		}
-	}
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

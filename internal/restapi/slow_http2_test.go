@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/pace"
 )
 
 // taking is a gateway that reads what it is given.
@@ -93,7 +94,7 @@ func TestAStreamThatIsReadSlowlyIsReadWhole(t *testing.T) {
 		for err == nil {
 			time.Sleep(idle / 4)
 			var more int64
-			more, err = io.CopyN(io.Discard, resp.Body, writeBytes/2)
+			more, err = io.CopyN(io.Discard, resp.Body, pace.WriteBytes/2)
 			n += more
 		}
 		if err != io.EOF || n != largeBytes {

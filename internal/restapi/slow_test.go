@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
+	"github.com/gnew/tandem/internal/pace"
 	"github.com/gnew/tandem/internal/region"
 )
 
@@ -132,7 +133,7 @@ func TestAClientThatReadsSlowlyGetsItAll(t *testing.T) {
 				for err == nil {
 					time.Sleep(idle / 4)
 					var more int64
-					more, err = io.CopyN(io.Discard, resp.Body, writeBytes/2)
+					more, err = io.CopyN(io.Discard, resp.Body, pace.WriteBytes/2)
 					n += more
 				}
 				if err != io.EOF || n < largeBytes {
