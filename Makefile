@@ -15,7 +15,7 @@ MAN_DIR ?= man
 
 # Debian packages that tests use beside Go and a C compiler: a client and a browser for presigned URLs. What a
 # test talks to, it brings along.
-DEBIAN_PACKAGES ?= curl chromium
+DEBIAN_PACKAGES ?= curl chromium awscli python3-boto3 s3cmd rclone restic s3fs
 
 # The most that a package's tests may take, on a slow machine with the race detector on.
 TEST_TIMEOUT ?= 20m

@@ -62,7 +62,7 @@ func startMonitored(t *testing.T) *monitored {
 	}
 	cmd := exec.Command(path, "serve")
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true", "DATA_DIR=" + dir, "PORT=0", "TLS_CERT=" + cert, "TLS_KEY=" + key,
+		"PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true", "DATA_DIR=" + dir, "PORT=0", "S3_PORT=0", "TLS_CERT=" + cert, "TLS_KEY=" + key,
 		"ADMIN_TOKEN=" + monitoredToken, "DRAIN_TIMEOUT=1s",
 	}
 	for _, name := range []string{"primary", "secondary"} {

@@ -142,7 +142,7 @@ func TestOperationsGuide(t *testing.T) {
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + work, "TMPDIR=" + work, "WORK=" + work, "AWS_EC2_METADATA_DISABLED=true", "LOG_FORMAT=json",
-		"PORT=" + ports[0], "MEASURE_PORT=" + ports[1], "MEASURE_KEYS=50", "HEALTH_INTERVAL=100ms", "MARK_INTERVAL=200ms", "DRAIN_TIMEOUT=1s",
+		"PORT=" + ports[0], "S3_PORT=0", "MEASURE_PORT=" + ports[1], "MEASURE_KEYS=50", "HEALTH_INTERVAL=100ms", "MARK_INTERVAL=200ms", "DRAIN_TIMEOUT=1s",
 	}
 	// What it has started ends with it, also where it is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

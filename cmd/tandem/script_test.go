@@ -39,6 +39,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			env.Setenv("PORT", "0")
+			env.Setenv("S3_PORT", "0")
 			env.Setenv("CERTIFICATES", certificates) // tls.crt, tls.key
 			env.Setenv("AUTHORITY", authority.File)
 			env.Setenv("DRAIN_TIMEOUT", "2s")

@@ -48,7 +48,7 @@ region, and no region counts as compared. Make sure first that no other gateway 
 				RegionCommand: []string{executable, regionServer},
 				Repair:        repair,
 				Version:       readBuild().Version,
-				Started:       func(url string) { greet(env.stdout, url, a) },
+				Started:       func(urls app.URLs) { greet(env.stdout, urls, a) },
 				Logger:        newLogger(env.stderr, cfg),
 			})
 			if err != nil {
@@ -63,15 +63,15 @@ region, and no region counts as compared. Make sure first that no other gateway 
 }
 
 // greet says what runs, and what to try.
-func greet(w io.Writer, url string, a *app.App) {
-	fmt.Fprintf(w, "Tandem serves %s\n", url)
+func greet(w io.Writer, urls app.URLs, a *app.App) {
+	fmt.Fprintf(w, "Tandem serves %s\n  S3 clients take %s, and their access key from %s\n", urls.REST, urls.S3, a.AccessKeyPlace())
 	a.Describe(w)
 	fmt.Fprintf(w, `Try:
   curl -X PUT --data-binary @README.md -H "Content-Type: text/markdown" %[1]s/objects/docs/readme.md
   curl -s %[1]s/objects/docs/readme.md -o out.md && cmp README.md out.md
   curl -s %[1]s/replication/docs/readme.md
   tandem status
-`, url)
+`, urls.REST)
 }
 
 func newLogger(w io.Writer, cfg config.Config) *slog.Logger {

@@ -32,6 +32,7 @@ import (
 	"github.com/gnew/tandem/internal/region/localregion"
 	"github.com/gnew/tandem/internal/replicate"
 	"github.com/gnew/tandem/internal/restapi"
+	"github.com/gnew/tandem/internal/s3api"
 	"github.com/gnew/tandem/internal/server"
 	"github.com/gnew/tandem/internal/stats"
 )
@@ -44,10 +45,11 @@ type Options struct {
 	// Repair takes regions over whose marks are not this journal's, or newer: the journal was
 	// restored from a backup. Default: such a gateway does not start.
 	Repair bool
-	// Started is told once the gateway serves, with its URL. Default: nobody.
-	Started func(url string)
-	// Listen opens where clients connect. Default: TCP, at the configured address.
-	Listen func(ctx context.Context) (net.Listener, error)
+	// Started is told once the gateway serves. Default: nobody.
+	Started func(URLs)
+	// Listen opens where clients of the REST API connect, and ListenS3 where those of the S3 API do. Default: TCP, at the
+	// configured addresses.
+	Listen, ListenS3 func(ctx context.Context) (net.Listener, error)
 	// Transport sends the requests to a region. Default: the region's own.
 	Transport func(region string) http.RoundTripper
 	// Random gives numbers in [0, 1), by which probes are spread. Default: random ones.
@@ -74,6 +76,11 @@ type Journal interface {
 	Counts(ctx context.Context) (journal.Counts, error)
 }
 
+// URLs are where clients find the gateway.
+type URLs struct {
+	REST, S3 string
+}
+
 // App is a gateway that can be run once.
 type App struct {
 	cfg      config.Config
@@ -86,6 +93,7 @@ type App struct {
 	failover *failover.Controller
 	stats    *stats.Recorder
 	api      *restapi.API
+	s3       *s3api.API
 	// notReady is why /readyz says no, nil where it says yes.
 	notReady atomic.Pointer[error]
 	// certificate is the listener's, nil where it speaks plain HTTP.
@@ -152,7 +160,10 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err := a.buildFailover(ctx, registry, state); err != nil {
 		return nil, err
 	}
-	return a, a.buildFront(registry, counters)
+	if err := a.buildFront(registry, counters); err != nil {
+		return nil, err
+	}
+	return a, a.buildS3(ctx, registry)
 }
 
 // leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
@@ -394,7 +405,7 @@ const regionStartTimeout = 15 * time.Second
 // lock is given up.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.journal.Close()) }()
-	listener, err := a.listen(ctx)
+	listeners, err := a.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -428,7 +439,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}()
 	if err := a.start(ctx); err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, listeners[0].Close(), listeners[1].Close())
 	}
 	isServing = true
 	runs := []func(context.Context) error{a.health.Run, a.notary.Run, a.failover.Run, a.stats.Run}
@@ -448,14 +459,29 @@ func (a *App) Run(ctx context.Context) (err error) {
 			return err
 		})
 	}
-	return a.serve(ctx, listener, failed)
+	return a.serve(ctx, listeners, failed)
 }
 
-func (a *App) listen(ctx context.Context) (net.Listener, error) {
-	if a.opt.Listen != nil {
-		return a.opt.Listen(ctx)
+// listen opens the listeners of the REST API and of the S3 API.
+func (a *App) listen(ctx context.Context) (listeners [2]net.Listener, err error) {
+	tcp := func(address string) func(context.Context) (net.Listener, error) {
+		return func(ctx context.Context) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		}
 	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Address())
+	open := [2]func(context.Context) (net.Listener, error){a.opt.Listen, a.opt.ListenS3}
+	for i, address := range []string{a.cfg.Address(), a.cfg.S3Address()} {
+		if open[i] == nil {
+			open[i] = tcp(address)
+		}
+		if listeners[i], err = open[i](ctx); err != nil {
+			if i > 0 {
+				err = errors.Join(err, listeners[0].Close())
+			}
+			return listeners, err
+		}
+	}
+	return listeners, nil
 }
 
 // start waits for the embedded regions and loads what must be known before the
@@ -488,7 +514,7 @@ func (a *App) awaitLocals(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan struct{}) error {
+func (a *App) serve(ctx context.Context, listeners [2]net.Listener, failed <-chan struct{}) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -505,10 +531,10 @@ func (a *App) serve(ctx context.Context, listener net.Listener, failed <-chan st
 		if a.certificate != nil {
 			scheme = "https://"
 		}
-		a.opt.Started(scheme + listener.Addr().String())
+		a.opt.Started(URLs{REST: scheme + listeners[0].Addr().String(), S3: scheme + listeners[1].Addr().String()})
 	}
 	return server.Run(ctx, server.Config{
-		Listener: listener, Handler: a.api, Certificate: a.certificate, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
+		Fronts: []server.Front{{Listener: listeners[0], Handler: a.api}, {Listener: listeners[1], Handler: a.s3}}, Certificate: a.certificate, DrainTimeout: a.cfg.DrainTimeout, Logger: a.opt.Logger,
 		Draining: func() {
 			a.notReady.Store(&errDraining)
 			for _, b := range a.buckets.list {

@@ -82,7 +82,7 @@ func (f *fleet) tryServe(buckets layout) error {
 	f.t.Helper()
 	env := quickFailover()
 	maps.Copy(env, map[string]string{
-		"CONFIG": f.file(buckets), "PORT": "0", "DATA_DIR": f.dir, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "1500ms", "DOUBT_WINDOW": "300ms", "FAILOVER_MODE": "manual",
+		"CONFIG": f.file(buckets), "PORT": "0", "S3_PORT": "0", "DATA_DIR": f.dir, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "1500ms", "DOUBT_WINDOW": "300ms", "FAILOVER_MODE": "manual",
 	})
 	cfg, err := config.Load(func(name string) (string, bool) {
 		value, ok := env[name]
@@ -91,8 +91,8 @@ func (f *fleet) tryServe(buckets layout) error {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	started := make(chan string, 1)
-	a, err := app.New(f.t.Context(), cfg, app.Options{Started: func(url string) { started <- url }, Logger: newLogger(f.t), Repair: f.repair})
+	started := make(chan app.URLs, 1)
+	a, err := app.New(f.t.Context(), cfg, app.Options{Started: func(urls app.URLs) { started <- urls }, Logger: newLogger(f.t), Repair: f.repair})
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,8 @@ func (f *fleet) tryServe(buckets layout) error {
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	select {
-	case f.URL = <-started:
+	case urls := <-started:
+		f.URL = urls.REST
 	case err := <-ended:
 		cancel()
 		return err

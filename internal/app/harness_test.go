@@ -47,6 +47,7 @@ type options struct {
 type rig struct {
 	t    *testing.T
 	URL  string
+	S3   string // the URL of the S3 API
 	A, B *regiontest.Server
 
 	env    map[string]string
@@ -64,7 +65,7 @@ func newGateway(t *testing.T, o options) *rig {
 		o.prepare(g.A, g.B)
 	}
 	g.env = map[string]string{
-		"PORT": "0", "DATA_DIR": t.TempDir(), "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "1500ms",
+		"PORT": "0", "S3_PORT": "0", "DATA_DIR": t.TempDir(), "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "1500ms",
 		"REGION_TIMEOUT": "1s", "DOUBT_WINDOW": "300ms", "FAILOVER_MODE": "manual",
 		// Health and marks are for the tests that ask for them.
 		"HEALTH_INTERVAL": "1h", "MARK_INTERVAL": "1h",
@@ -102,9 +103,9 @@ func (g *rig) start() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	started := make(chan string, 1)
+	started := make(chan app.URLs, 1)
 	a, err := app.New(g.t.Context(), cfg, app.Options{
-		Started: func(url string) { started <- url }, Logger: newLogger(g.t),
+		Started: func(urls app.URLs) { started <- urls }, Logger: newLogger(g.t),
 	})
 	if err != nil {
 		g.t.Fatal(err)
@@ -119,7 +120,8 @@ func (g *rig) start() {
 		return err
 	}
 	select {
-	case g.URL = <-started:
+	case urls := <-started:
+		g.URL, g.S3 = urls.REST, urls.S3
 	case err := <-ended:
 		g.t.Fatalf("run the gateway: %v", err)
 	}

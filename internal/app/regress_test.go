@@ -167,7 +167,7 @@ func (g *rig) runs() error {
 	}
 	ctx, cancel := context.WithCancel(g.t.Context())
 	defer cancel()
-	a, err := app.New(ctx, cfg, app.Options{Logger: newLogger(g.t), Started: func(string) { cancel() }})
+	a, err := app.New(ctx, cfg, app.Options{Logger: newLogger(g.t), Started: func(app.URLs) { cancel() }})
 	if err != nil {
 		return err
 	}

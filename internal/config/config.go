@@ -31,6 +31,13 @@ type Config struct {
 
 	ListenAddress string // LISTEN_ADDRESS: an IP address or host name, without a port
 	Port          int    // PORT: 0 to 65535; 0 means any free port
+	S3Port        int    // S3_PORT: likewise, for the S3 API
+	S3Domain      string // S3_DOMAIN: a host name below which each bucket has one of its own; empty means in the path alone
+
+	// GatewayAccessKey and GatewaySecretKey are the access key of S3 clients: set both or neither. Without
+	// them the gateway makes one at its first start.
+	GatewayAccessKey string `json:"-"` // GATEWAY_ACCESS_KEY
+	GatewaySecretKey string `json:"-"` // GATEWAY_SECRET_KEY
 
 	// TLSCert and TLSKey are the PEM files of the listener's certificate and key: set both,
 	// and belonging together, or neither. Without them the listener speaks plain HTTP.
@@ -192,6 +199,11 @@ const (
 // Address returns the address to listen on, in the form that net.Listen takes.
 func (c Config) Address() string {
 	return net.JoinHostPort(c.ListenAddress, strconv.Itoa(c.Port))
+}
+
+// S3Address returns the address to listen on for the S3 API.
+func (c Config) S3Address() string {
+	return net.JoinHostPort(c.ListenAddress, strconv.Itoa(c.S3Port))
 }
 
 // Loopback reports whether only this machine can reach ListenAddress: 127.0.0.0/8, ::1

@@ -27,6 +27,8 @@ func TestEverySecretMayBeInAFile(t *testing.T) {
 	values := env{
 		"ADMIN_TOKEN":             "hunter2-administrator",
 		"API_TOKENS":              "ci:hunter2-continuous,app:hunter2-application",
+		"GATEWAY_ACCESS_KEY":      "hunter2-gateway",
+		"GATEWAY_SECRET_KEY":      "hunter2-secret-of-clients",
 		"PRIMARY_S3_ACCESS_KEY":   "hunter2-access-1",
 		"PRIMARY_S3_SECRET_KEY":   "hunter2-secret-1",
 		"SECONDARY_S3_ACCESS_KEY": "hunter2-access-2",

@@ -46,6 +46,7 @@ func Load(getenv func(string) (string, bool)) (Config, error) {
 	l.resolveBuckets()
 	l.checkFolders()
 	l.checkAccess()
+	l.checkGatewayKey()
 	l.checkTLS()
 	if l.mistakes = slices.Concat(l.file.mistakes, l.mistakes); l.mistakes != nil {
 		return Config{}, &Mistakes{All: l.ordered()}
@@ -254,6 +255,15 @@ func (l *loader) checkActive() {
 	}
 	if !slices.Contains(names, l.cfg.ActiveRegion) && !l.file.regionsAreWrong {
 		l.refuse(activeVariable, "names a region that is not configured", strings.Join(names, ", "))
+	}
+}
+
+// checkGatewayKey refuses half of an access key.
+func (l *loader) checkGatewayKey() {
+	for _, pair := range [][2]string{{gatewayKeyVariable, gatewaySecretVariable}, {gatewaySecretVariable, gatewayKeyVariable}} {
+		if l.isSet(pair[0]) && !l.isSet(pair[1]) {
+			l.refuse(pair[1], "is not set, but "+l.label(pair[0])+" is", "both or neither")
+		}
 	}
 }
 

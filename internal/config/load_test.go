@@ -58,6 +58,7 @@ func TestNothingSetIsTheDocumentedDefault(t *testing.T) {
 		Port:          8110,
 		DataDir:       "data",
 		DatabasePath:  "data/multi_region_store.db",
+		S3Port:        8111,
 		Bucket:        "tandem",
 		Buckets: []config.Bucket{{
 			Name:           "tandem",
@@ -109,6 +110,10 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 	got := load(t, env{
 		"LISTEN_ADDRESS":                "0.0.0.0",
 		"PORT":                          "0",
+		"S3_PORT":                       "8112",
+		"S3_DOMAIN":                     "S3.example.org",
+		"GATEWAY_ACCESS_KEY":            "AKIAGATEWAY",
+		"GATEWAY_SECRET_KEY":            "secret-of-the-gateway",
 		"DATA_DIR":                      "/var/lib/tandem/",
 		"DATABASE_URL":                  "/var/db/tandem.db",
 		"BUCKET":                        "files",
@@ -150,7 +155,8 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		ListenAddress: "0.0.0.0",
 		DataDir:       "/var/lib/tandem",
 		DatabasePath:  "/var/db/tandem.db",
-		Bucket:        "files",
+		S3Port:        8112, S3Domain: "s3.example.org", GatewayAccessKey: "AKIAGATEWAY", GatewaySecretKey: "secret-of-the-gateway",
+		Bucket: "files",
 		Buckets: []config.Bucket{{
 			Name:           "files",
 			Regions:        []config.BucketRegion{{Region: "primary", Bucket: "one"}, {Region: "secondary", Bucket: "two"}},

@@ -44,6 +44,19 @@ func listenAddress() kind[string] {
 	}
 }
 
+// hostName accepts a name that names can stand below.
+func hostName() kind[string] {
+	return kind[string]{
+		allowed: "a host name, without a port",
+		parse: func(text string) (string, error) {
+			if _, err := netip.ParseAddr(text); err == nil || !isHost(text) {
+				return "", errors.New("is not a host name")
+			}
+			return strings.ToLower(text), nil
+		},
+	}
+}
+
 // isHost reports whether text is an IP address, without brackets, or has the form of a
 // host name.
 func isHost(text string) bool {

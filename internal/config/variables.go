@@ -45,7 +45,13 @@ const (
 	tokensVariable   = "API_TOKENS"
 	certVariable     = "TLS_CERT"
 	keyVariable      = "TLS_KEY"
+
+	gatewayKeyVariable    = "GATEWAY_ACCESS_KEY"
+	gatewaySecretVariable = "GATEWAY_SECRET_KEY"
 )
+
+// minAccessKeyLength is the least that an access key has: it is a name, and no secret.
+const minAccessKeyLength = 3
 
 const (
 	defaultDataDir = "data"
@@ -84,6 +90,14 @@ func serverVariables() []variable {
 			"The address to listen on. Anything that other machines can reach needs ADMIN_TOKEN."),
 		row("PORT", "8110", wholeNumber(0, 65535), func(c *Config) *int { return &c.Port },
 			"The port to listen on; 0 takes any free one."),
+		row("S3_PORT", "8111", wholeNumber(0, 65535), func(c *Config) *int { return &c.S3Port },
+			"The port of the S3 API; 0 takes any free one."),
+		row("S3_DOMAIN", "", hostName(), func(c *Config) *string { return &c.S3Domain },
+			"The host name of the S3 API, for clients that put the bucket into it: with s3.example.org, bucket.s3.example.org. Buckets in the path are served in any case."),
+		row(gatewayKeyVariable, "", secret(minAccessKeyLength), func(c *Config) *string { return &c.GatewayAccessKey },
+			"The access key of S3 clients. Without it one is made at the first start, in DATA_DIR/s3-credentials."),
+		row(gatewaySecretVariable, "", secret(minTokenLength), func(c *Config) *string { return &c.GatewaySecretKey },
+			"The secret key that belongs to "+gatewayKeyVariable+"."),
 		row(certVariable, "", pemFile("the certificate, and those between it and a root"), func(c *Config) *string { return &c.TLSCert },
 			"The certificate with which the gateway serves HTTPS; read again when it changes. Without it and TLS_KEY, HTTP."),
 		row(keyVariable, "", pemFile("the private key of the certificate in "+certVariable), func(c *Config) *string { return &c.TLSKey },

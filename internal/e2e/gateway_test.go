@@ -20,6 +20,8 @@ type gateway struct {
 	env    []string
 	client *http.Client
 	url    string
+	// s3 is the URL of the S3 API.
+	s3 string
 	// servers are its regions, by name.
 	servers map[string]server
 	// process is nil while none runs.
@@ -105,7 +107,9 @@ func (g *gateway) await(t *testing.T, p *process) {
 		_, rest, found := strings.Cut(p.stdout.String(), "Tandem serves ")
 		url, _, whole := strings.Cut(rest, "\n")
 		g.url = url
-		return found && whole
+		_, rest, hasS3 := strings.Cut(rest, "S3 clients take ")
+		g.s3, _, _ = strings.Cut(rest, ",")
+		return found && whole && hasS3
 	})
 }
 
@@ -115,7 +119,7 @@ func (g *gateway) launch(t *testing.T, args []string, env ...string) *process {
 	p := &process{cmd: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.cmd.Dir = g.dir
 	p.cmd.Env = slices.Concat([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "AWS_EC2_METADATA_DISABLED=true", "PORT=0",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "AWS_EC2_METADATA_DISABLED=true", "PORT=0", "S3_PORT=0",
 	}, g.env, env)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &g.logs
 	if err := p.cmd.Start(); err != nil {

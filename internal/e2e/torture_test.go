@@ -238,7 +238,7 @@ func (l *life) launch() {
 	p := &process{cmd: l.room.command("serve"), ended: make(chan struct{})}
 	p.cmd.Dir = l.g.dir
 	p.cmd.Env = slices.Concat([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + l.g.dir, "AWS_EC2_METADATA_DISABLED=true", "PORT=0",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + l.g.dir, "AWS_EC2_METADATA_DISABLED=true", "PORT=0", "S3_PORT=0",
 	}, l.g.env)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &l.g.logs
 	l.wasFull = l.full

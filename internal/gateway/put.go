@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -29,6 +30,14 @@ type PutInput struct {
 	Body   io.Reader
 	// Size in bytes, -1 where it is not known.
 	Size int64
+	// AsSent passes all of the header on to the region, and the Query, and leaves it to the region to say
+	// how large an object may be. Size is then known.
+	AsSent bool
+	Query  url.Values
+	// Payload is the body's SHA-256 in hex, "" where the client has signed none: the region verifies it.
+	Payload string
+	// Trailer is a checksum that comes behind the body: the region is given it as it keeps those.
+	Trailer region.Trailer
 }
 
 const (
@@ -50,7 +59,7 @@ func (g *Gateway) Put(ctx context.Context, key string, in PutInput) (Result, err
 }
 
 func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, error) {
-	if in.Size > g.MaxObjectBytes {
+	if in.Size > g.MaxObjectBytes && !in.AsSent {
 		return Result{}, tooLarge(g.MaxObjectBytes)
 	}
 	conditions, err := putConditions(in.Header)
@@ -58,7 +67,7 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 		return Result{}, err
 	}
 	op := journal.Put
-	if in.Size > singleBytes || in.Size < 0 {
+	if (in.Size > singleBytes || in.Size < 0) && !in.AsSent {
 		op = journal.Complete
 	}
 	w, err := g.begin(ctx, key, op)
@@ -76,6 +85,10 @@ func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, err
 	}
 	maps.Copy(h, integrityHeader(in.Header))
 	maps.Copy(h, conditions)
+	if in.AsSent {
+		h = in.Header
+		w.passed = &region.Passed{Operation: "PutObject", Method: http.MethodPut, Key: key, Query: in.Query, Payload: in.Payload, Trailer: in.Trailer}
+	}
 	if in.Size <= smallBytes {
 		return w.putSmall(h, in.Body, in.Size)
 	}
@@ -94,7 +107,7 @@ func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, erro
 		w.brings = body.etag()
 		return w.open()
 	}
-	etag, err := w.active.Put(w.ctx, w.key, h, body, size)
+	etag, err := w.sendObject(h, body, size)
 	if ours := body.failure(); ours != nil {
 		err = ours
 	}
@@ -156,8 +169,36 @@ func (w *write) putBytes(h http.Header, data []byte) (Result, error) {
 		defer w.active.Put(context.WithoutCancel(w.ctx), w.key, h, bytes.NewReader(data), size)
 		return w.end(written(h, w.brings, size), nil)
 	}
-	etag, err := w.active.Put(w.ctx, w.key, h, bytes.NewReader(data), size)
+	etag, err := w.sendObject(h, bytes.NewReader(data), size)
 	return w.end(written(h, etag, size), w.judged(err, w.brings))
+}
+
+// sendObject sends the object to the active and returns its ETag.
+func (w *write) sendObject(h http.Header, body io.Reader, size int64) (string, error) {
+	if w.passed == nil {
+		return w.active.Put(w.ctx, w.key, h, body, size)
+	}
+	w.passed.Header, w.passed.Body, w.passed.Size = h, body, size
+	if t := w.passed.Trailer; t.Name != "" && size <= smallBytes { // it was read to its end
+		w.passed.Header = h.Clone()
+		w.passed.Header.Set(t.Name, t.Value())
+		w.passed.Trailer = region.Trailer{}
+	}
+	answer, err := w.active.Pass(w.ctx, *w.passed)
+	if err != nil {
+		return "", err
+	}
+	_ = answer.Body.Close() // the header of a 200 says that the object is there
+	w.answer = answer.Attributes
+	return w.answered("PutObject", answer.ETag())
+}
+
+// answered is the ETag of a write; an answer that has none is not that of an S3.
+func (w *write) answered(op, etag string) (string, error) {
+	if etag == "" {
+		return "", &region.Error{Region: w.active.Name(), Operation: op, Outcome: region.Ambiguous, Err: errors.New("the answer has no ETag")}
+	}
+	return etag, nil
 }
 
 // Delete removes a key from the active and returns once that is acknowledged; a
@@ -284,11 +325,15 @@ func tooLarge(limit int64) *s3op.Error {
 }
 
 func written(h http.Header, etag string, size int64) journal.Written {
-	return journal.Written{ETag: etag, Size: size, ContentType: h.Get("Content-Type")}
+	return journal.Written{ETag: etag, Size: size, ContentType: cmp.Or(h.Get("Content-Type"), s3ContentType)}
 }
 
 // DefaultContentType is stored where a client names none.
 const DefaultContentType = "application/octet-stream"
+
+// s3ContentType is what S3 stores where a client names none.
+// Source: Amazon S3 User Guide, "Working with object metadata".
+const s3ContentType = "binary/octet-stream"
 
 func storedHeader(from http.Header) http.Header {
 	h := s3op.StoredHeaders(from)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -31,6 +32,9 @@ type ReadInput struct {
 	Repair bool
 	// HeadOnly asks for no body.
 	HeadOnly bool
+	// AsSent passes all of the header on to the region, and the Query.
+	AsSent bool
+	Query  url.Values
 }
 
 // Read is the answer. The caller closes Body, which is nil where none was asked for.
@@ -94,10 +98,13 @@ func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, er
 }
 
 func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, error) {
-	header := make(http.Header)
-	for _, name := range readHeaders {
-		if values := in.Header[name]; len(values) > 0 {
-			header[name] = values
+	header := in.Header
+	if !in.AsSent {
+		header = make(http.Header)
+		for _, name := range readHeaders {
+			if values := in.Header[name]; len(values) > 0 {
+				header[name] = values
+			}
 		}
 	}
 	in.AllowStale = in.AllowStale || g.AllowStaleReads
@@ -173,7 +180,7 @@ func (r *reader) withoutIndex(ctx context.Context, err error) (*Read, error) {
 	}
 	answer, err := r.from(ctx, r.view.Active)
 	if err != nil {
-		return nil, region.ToClient(err)
+		return nil, r.told(err)
 	}
 	answer.Freshness = route.Unknown
 	return answer, nil
@@ -192,7 +199,7 @@ func (r *reader) failed(name string, err error) error {
 			r.activeMissing = true
 		}
 	}
-	return region.ToClient(err)
+	return r.told(err)
 }
 
 // ask looks the key up, and clears a key that turns out to be clean.
@@ -387,22 +394,44 @@ func (r *reader) from(ctx context.Context, name string) (*Read, error) {
 		header.Del("Range") // the rest of what it has is perhaps of another version
 	}
 	r.g.Metrics.asks(source, opRead)
-	if r.in.HeadOnly {
-		a, err := source.Head(ctx, r.key, header)
-		if err != nil {
-			return nil, err
-		}
-		return &Read{Attributes: a, Region: name}, nil
-	}
-	o, err := source.Get(ctx, r.key, header)
+	o, err := r.send(ctx, source, header)
 	if err != nil {
 		return nil, err
+	}
+	if r.in.HeadOnly {
+		return &Read{Attributes: o.Attributes, Region: name}, nil
 	}
 	body := &resumedBody{
 		g: r.g, ctx: ctx, key: r.key, etag: o.ETag(), body: o.Body, tried: []string{name},
 	}
 	body.next, body.end = o.Span()
 	return &Read{Attributes: o.Attributes, Body: body, Region: name}, nil
+}
+
+// send asks a region for the key. Of a HEAD the answer has no Body.
+func (r *reader) send(ctx context.Context, source *region.Region, header http.Header) (*region.Object, error) {
+	switch {
+	case r.in.HeadOnly && r.in.AsSent:
+		o, err := source.Pass(ctx, region.Passed{Operation: "HeadObject", Method: http.MethodHead, Key: r.key, Query: r.in.Query, Header: header})
+		if err == nil {
+			_ = o.Body.Close()
+		}
+		return o, err
+	case r.in.HeadOnly:
+		a, err := source.Head(ctx, r.key, header)
+		return &region.Object{Attributes: a}, err
+	case r.in.AsSent:
+		return source.Pass(ctx, region.Passed{Operation: "GetObject", Method: http.MethodGet, Key: r.key, Query: r.in.Query, Header: header})
+	}
+	return source.Get(ctx, r.key, header)
+}
+
+// told is what a client is told of a region's refusal.
+func (r *reader) told(err error) error {
+	if r.in.AsSent {
+		return region.AsAnswered(err)
+	}
+	return region.ToClient(err)
 }
 
 // repair puts the active's copy into the queue where a replica answered for it with the

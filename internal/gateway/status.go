@@ -36,6 +36,31 @@ func (g *Gateway) Status(ctx context.Context, key string) (*KeyStatus, error) {
 	return o, nil
 }
 
+// ReplicationStatus is S3's word for how far a key's acknowledged version, which name was asked for, has been copied: REPLICA where name is
+// not the active, FAILED where a region can never hold it, PENDING while one lacks it, else COMPLETED; "" where the index cannot say.
+// Source: Amazon S3 User Guide, "Getting replication status information".
+func (g *Gateway) ReplicationStatus(ctx context.Context, key, name string) string {
+	v := g.view.Load()
+	if name != v.Active {
+		return "REPLICA"
+	}
+	o, err := g.lookup(ctx, key)
+	if err != nil || o == nil || o.Deleted || len(v.names) < 2 {
+		return ""
+	}
+	status := "COMPLETED"
+	for _, region := range v.names {
+		switch o.Copy(region).State {
+		case journal.Current:
+		case journal.Unreplicable:
+			return "FAILED"
+		default:
+			status = "PENDING"
+		}
+	}
+	return status
+}
+
 // RegionStatus is what /admin/state says of a region.
 type RegionStatus struct {
 	Name     string

@@ -28,6 +28,8 @@ type Result struct {
 	Version journal.Version
 	// Replication is the state of each replica's copy.
 	Replication map[string]journal.CopyState
+	// Answer is the region's, of a request that was passed on as it was sent; else nil.
+	Answer *Answer
 }
 
 // Regions are those that are known to have the write, the active first.
@@ -62,6 +64,12 @@ type write struct {
 	// conditional: the write depends on what the key is now. conditions are those of a PUT.
 	conditional bool
 	conditions  http.Header
+	// passed is the client's own request where that is passed on, and answer what the region said.
+	passed   *region.Passed
+	answer   region.Attributes
+	document []byte
+	// before is the key's version from before a write that completes a client's upload; nil for any other.
+	before *journal.Version
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -281,6 +289,9 @@ func (w *write) commit(written journal.Written) (Result, error) {
 			r.Replication[name] = journal.Pending
 		}
 	}
+	if w.passed != nil {
+		r.Answer = &Answer{Attributes: w.answer, Document: w.document, Region: r.Region, Bucket: w.active.Bucket()}
+	}
 	return r, nil
 }
 
@@ -312,6 +323,9 @@ func (w *write) refused(err error) error {
 			Kind: s3op.Unavailable, Code: "ServiceUnavailable",
 			Message: "the write could not be recorded, so nothing was written; try again", Err: err,
 		}
+	}
+	if e, ok := errors.AsType[*region.Error](err); ok && w.passed != nil && e.Status != 0 {
+		return region.AsAnswered(err)
 	}
 	if errors.Is(err, region.ErrKey) {
 		return region.ToClient(err)

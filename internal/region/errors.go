@@ -1,11 +1,13 @@
 package region
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/s3op"
@@ -39,6 +41,10 @@ type Error struct {
 	Message string
 	// Header is the answer's header, nil where there was no answer.
 	Header http.Header
+	// Document is the answer's body, at most 64 KiB, nil where it was no S3 error.
+	Document []byte
+	// Bucket is the region's own, as the Document calls it.
+	Bucket string
 	Err    error
 }
 
@@ -103,22 +109,26 @@ type errorBody struct {
 // answered makes the Error for an answer that is not a success.
 func (r *Region) answered(op string, resp *http.Response) *Error {
 	var body errorBody
-	if data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)); err == nil {
-		_ = xml.Unmarshal(data, &body) // a proxy's HTML: the status alone speaks
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	if err == nil {
+		err = xml.Unmarshal(data, &body)
+	}
+	if err != nil {
+		data = nil // a proxy's HTML: the status alone speaks
 	}
 	e := &Error{
 		Region: r.name, Operation: op, Status: resp.StatusCode,
-		Code: body.Code, Message: body.Message, Header: resp.Header,
+		Code: body.Code, Message: body.Message, Header: resp.Header, Document: data, Bucket: r.bucket,
 	}
-	e.Outcome = outcomeOfAnswer(op, e.Status, e.Code)
+	e.Outcome = OutcomeOfAnswer(op, e.Status, e.Code)
 	return e
 }
 
-// outcomeOfAnswer says what an answer means for a write. 4xx are refusals, but for an upload that is
+// OutcomeOfAnswer says what an answer with this status and error code means for a write. 4xx are refusals, but for an upload that is
 // not there when it is completed: something on the way may have sent that twice, and the first has completed
 // it. Of the 5xx only those that S3 gives before it acts are: an InternalError, or a
 // proxy's 502 or 504, may hide a write that was applied or will be.
-func outcomeOfAnswer(op string, status int, code string) Outcome {
+func OutcomeOfAnswer(op string, status int, code string) Outcome {
 	switch {
 	case mutant.On(mutant.ServerErrorRefuses):
 		return Rejected
@@ -179,3 +189,46 @@ var clientKinds = map[int]s3op.Kind{
 	http.StatusRequestedRangeNotSatisfiable: s3op.Range,
 	http.StatusNotImplemented:               s3op.NotImplemented,
 }
+
+// AsAnswered turns a region's refusal of a request that was passed on into the error that its client
+// sees: what the region said. What only our own credentials, or our own bucket there, can have been refused for,
+// and what is the region's own failure, is Unavailable.
+func AsAnswered(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	if e.Outcome == NotSent || e.Status == 0 || IsDown(err) || isOurs(e) {
+		return &s3op.Error{
+			Kind: s3op.Unavailable, Code: "ServiceUnavailable", Region: e.Region,
+			Message: fmt.Sprintf("region %s did not answer as it should; try again", e.Region), Err: err,
+		}
+	}
+	kind, isKnown := clientKinds[e.Status]
+	if !isKnown {
+		kind = s3op.Denied
+	}
+	return &s3op.Error{
+		Kind: kind, Code: cmp.Or(e.Code, http.StatusText(e.Status)), Message: e.Message, Region: e.Region, Header: e.Header,
+		Answered: &s3op.Answered{Status: e.Status, Document: e.Document, Bucket: e.Bucket}, Err: err,
+	}
+}
+
+// isOurs reports whether a refusal is of us, rather than of what the client asks.
+func isOurs(e *Error) bool {
+	switch e.Code {
+	case "":
+		return e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusUnauthorized
+	case "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "InvalidToken",
+		"AuthorizationHeaderMalformed", "TokenRefreshRequired", "PermanentRedirect", "AllAccessDisabled", "AccountProblem":
+		return true
+	}
+	if e.Code == "AccessDenied" {
+		return !slices.Contains(mayBeLocked, e.Operation)
+	}
+	return e.Status >= 300 && e.Status < 400 && e.Status != http.StatusNotModified
+}
+
+// mayBeLocked are the operations that a region may deny anybody, for the object is locked. What else it denies is denied to us, and
+// the client is ours to authorise.
+var mayBeLocked = []string{"PutObjectRetention", "PutObjectLegalHold", "PutObjectAcl"}

@@ -110,17 +110,22 @@ func (r *Region) HeadPart(ctx context.Context, key, etag string, number int) (At
 func (r *Region) head(ctx context.Context, key string, h http.Header, query url.Values) (Attributes, error) {
 	resp, err := r.do(ctx, request{op: "HeadObject", method: http.MethodHead, key: key, header: h, query: query})
 	if e, ok := err.(*Error); ok && e.Status == http.StatusNotFound {
-		if err := r.CheckBucket(ctx); err != nil {
-			return Attributes{}, err
-		}
-		e.Code, e.Message = "NoSuchKey", "The specified key does not exist."
-		return Attributes{}, e
+		return Attributes{}, r.absent(ctx, e)
 	}
 	if err != nil {
 		return Attributes{}, err
 	}
 	_ = resp.Body.Close()
 	return Attributes{resp.StatusCode, resp.Header}, nil
+}
+
+// absent says what a 404 without a document means.
+func (r *Region) absent(ctx context.Context, e *Error) error {
+	if err := r.CheckBucket(ctx); err != nil {
+		return err
+	}
+	e.Code, e.Message = "NoSuchKey", "The specified key does not exist."
+	return e
 }
 
 // Put writes an object of exactly size bytes and returns its ETag. The header

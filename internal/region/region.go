@@ -85,12 +85,14 @@ type Region struct {
 	conditions *learned
 }
 
-// learned is what is known of the conditions that a region honours.
+// learned is what is known of the conditions that a region honours, and of what it takes.
 type learned struct {
 	// lock has a place for whoever holds it: the region may be asked meanwhile, and who
 	// waits for that may leave.
 	lock  chan struct{}
 	known atomic.Pointer[Conditions]
+	// trailers: it takes checksums behind a body.
+	trailers atomic.Pointer[bool]
 }
 
 // New returns a client for the region; it makes no request. The context bounds

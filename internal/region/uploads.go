@@ -93,7 +93,7 @@ func (r *Region) CompleteUpload(ctx context.Context, key, uploadID string, h htt
 			return "", nil
 		}
 		e := &Error{Region: r.name, Operation: q.op, Status: http.StatusInternalServerError, Code: answer.Code, Message: answer.Message}
-		e.Outcome = outcomeOfAnswer(q.op, e.Status, e.Code)
+		e.Outcome = OutcomeOfAnswer(q.op, e.Status, e.Code)
 		return "", e
 	default:
 		return "", &Error{Region: r.name, Operation: q.op, Outcome: Ambiguous, Err: fmt.Errorf("read the answer: it is <%s>, which ends no upload", name)}

@@ -55,6 +55,12 @@ func table(operations []s3op.Info) string {
 			fate = o.Why
 		case o.Class == s3op.ReadService || o.Class == s3op.Preflight:
 			fate = "answered"
+		case o.Operation == "CreateBucket", o.Operation == "GetBucketLocation":
+			fate = "answered: the buckets are configured"
+		case o.Class == s3op.WriteBucket:
+			fate = "not carried to the regions yet: 501"
+		case o.Operation == "PostObject":
+			fate = "not yet: 501; presign a PUT"
 		case o.ActiveOnly:
 			fate = "passed on to the active alone"
 		}

@@ -68,7 +68,18 @@ type Error struct {
 	// Header holds what an answer of this kind must carry, such as the ETag
 	// of a 304; nil where nothing.
 	Header http.Header
-	Err    error
+	// Answered is what a region has answered of a request that was passed on to it; nil
+	// where the error is not a region's.
+	Answered *Answered
+	Err      error
+}
+
+// Answered is a region's refusal, as it gave it.
+type Answered struct {
+	Status int
+	// Document is its error in XML, nil where it gave none, and Bucket how it calls the bucket there.
+	Document []byte
+	Bucket   string
 }
 
 // NewError returns an Error without a cause.

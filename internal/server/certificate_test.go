@@ -97,8 +97,8 @@ func startTLS(t *testing.T, authority *certtest.Authority, first certtest.Pair) 
 	})
 	must(t, err)
 	r.config = server.Config{
-		Listener: r.pipes, Certificate: c, Draining: func() {}, DrainTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }),
+		Certificate: c, Draining: func() {}, DrainTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+		Fronts: []server.Front{{Listener: r.pipes, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}},
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup

@@ -32,14 +32,14 @@ func TestDrainOverHTTP2(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() {
 				ended <- server.Run(ctx, server.Config{
-					Listener: p, Certificate: certificate, Draining: func() {}, DrainTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-					Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					Certificate: certificate, Draining: func() {}, DrainTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+					Fronts: []server.Front{{Listener: p, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						select {
 						case <-time.After(c.takes):
 						case <-r.Context().Done():
 						}
 						_, _ = io.WriteString(w, "done")
-					}),
+					})}},
 				})
 			}()
 			protocols := new(http.Protocols)

@@ -10,14 +10,14 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Config describes a server.
 type Config struct {
-	// Listener accepts the connections. Required; Run closes it.
-	Listener net.Listener
-	// Handler serves the requests. Required.
-	Handler http.Handler
+	// Fronts are what is served. Required, at least one; Run closes their listeners.
+	Fronts []Front
 	// HeaderTimeout is how long a client may take for the header of a request. Default 10 s.
 	HeaderTimeout time.Duration
 	// DrainTimeout is how long requests under way may take once Run is to end.
@@ -29,6 +29,12 @@ type Config struct {
 	Draining func()
 	// Logger is required.
 	Logger *slog.Logger
+}
+
+// Front is a listener and what serves the requests that come there.
+type Front struct {
+	Listener net.Listener
+	Handler  http.Handler
 }
 
 const (
@@ -45,23 +51,19 @@ const (
 // it goes on serving, then it accepts no more and waits for what is under way. What has not
 // ended within the DrainTimeout is cut, which is an error.
 func Run(ctx context.Context, cfg Config) error {
-	s := &http.Server{
-		Handler:           cfg.Handler,
-		ReadHeaderTimeout: cmp.Or(cfg.HeaderTimeout, 10*time.Second),
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	servers := make(servers, len(cfg.Fronts))
+	failed := make(chan error, len(servers))
+	for i, front := range cfg.Fronts {
+		servers[i] = newServer(cfg, front.Handler)
+		go func() { failed <- serve(servers[i], front.Listener) }()
 	}
-	failed := make(chan error, 1)
-	serve := s.Serve
-	if cfg.Certificate != nil {
-		s.TLSConfig = cfg.Certificate.tlsConfig()
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
-	}
-	go func() { failed <- serve(cfg.Listener) }()
 	select {
 	case err := <-failed:
-		return errors.Join(fmt.Errorf("serve: %w", err), s.Close())
+		err = errors.Join(fmt.Errorf("serve: %w", err), servers.close())
+		for range len(servers) - 1 {
+			<-failed
+		}
+		return err
 	case <-ctx.Done():
 	}
 	cfg.Draining()
@@ -70,12 +72,54 @@ func Run(ctx context.Context, cfg Config) error {
 	time.Sleep(notice)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout-notice)
 	defer cancel()
-	err := s.Shutdown(drain)
+	err := servers.shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.Join(fmt.Errorf("requests were cut after %s (DRAIN_TIMEOUT)", cfg.DrainTimeout), s.Close())
+		err = errors.Join(fmt.Errorf("requests were cut after %s (DRAIN_TIMEOUT)", cfg.DrainTimeout), servers.close())
 	}
-	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
-		err = errors.Join(err, serveErr)
+	for range servers {
+		if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
 	}
 	return err
+}
+
+func newServer(cfg Config, handler http.Handler) *http.Server {
+	s := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: cmp.Or(cfg.HeaderTimeout, 10*time.Second),
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	if cfg.Certificate != nil {
+		s.TLSConfig = cfg.Certificate.tlsConfig()
+	}
+	return s
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	if s.TLSConfig != nil {
+		return s.ServeTLS(l, "", "")
+	}
+	return s.Serve(l)
+}
+
+type servers []*http.Server
+
+// shutdown waits for all of them at once.
+func (s servers) shutdown(ctx context.Context) error {
+	var all errgroup.Group
+	for _, one := range s {
+		all.Go(func() error { return one.Shutdown(ctx) })
+	}
+	return all.Wait()
+}
+
+func (s servers) close() error {
+	var errs []error
+	for _, one := range s {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -69,7 +69,7 @@ func start(t *testing.T, cfg server.Config) *rig {
 	p := newPipes()
 	transport := &http.Transport{DialContext: p.dial, DisableKeepAlives: true}
 	s := &rig{pipes: p, client: &http.Client{Transport: transport}, ended: make(chan error, 1)}
-	cfg.Listener, cfg.Logger = p, slog.New(slog.DiscardHandler)
+	cfg.Fronts[0].Listener, cfg.Logger = p, slog.New(slog.DiscardHandler)
 	if cfg.Draining == nil {
 		cfg.Draining = func() {}
 	}
@@ -133,12 +133,12 @@ func TestDrainSaysSoFirstAndFinishesWhatIsUnderWay(t *testing.T) {
 		var s *rig
 		s = start(t, server.Config{
 			DrainTimeout: 10 * time.Second,
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			Fronts: []server.Front{{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/slow" {
 					<-release
 				}
 				_, _ = io.WriteString(w, "done")
-			}),
+			})}},
 			Draining: func() {
 				_, err := s.get("/quick")
 				told <- err
@@ -178,7 +178,7 @@ func TestDrainCutsWhatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, server.Config{
 			DrainTimeout: 10 * time.Second,
-			Handler:      http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+			Fronts:       []server.Front{{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })}},
 		})
 		endless := s.begin("/")
 		began := time.Now()
@@ -199,7 +199,7 @@ func TestDrainCutsWhatDoesNotEnd(t *testing.T) {
 // Load balancers are given two seconds at most, however long the drain may take.
 func TestNoticeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := start(t, server.Config{DrainTimeout: time.Hour, Handler: http.NotFoundHandler()})
+		s := start(t, server.Config{DrainTimeout: time.Hour, Fronts: []server.Front{{Handler: http.NotFoundHandler()}}})
 		began := time.Now()
 		s.drain()
 		if err := <-s.ended; err != nil || time.Since(began) != 2*time.Second {
@@ -214,9 +214,9 @@ func TestOnlyASlowHeaderIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, server.Config{
 			HeaderTimeout: 5 * time.Second, DrainTimeout: time.Second,
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			Fronts: []server.Front{{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(w, r.Body)
-			}),
+			})}},
 		})
 		began := time.Now()
 		slowHeader := s.write(t, "GET / HTTP/1.1\r\nHost: server\r\nX-Slow: ", time.Second, strings.Repeat("x", 100))
@@ -242,7 +242,7 @@ func TestOnlyASlowHeaderIsCut(t *testing.T) {
 // A server that cannot listen any more says so, rather than to wait for its end.
 func TestFailedListenerIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := start(t, server.Config{Handler: http.NotFoundHandler(), Draining: func() { t.Error("drained") }})
+		s := start(t, server.Config{Fronts: []server.Front{{Handler: http.NotFoundHandler()}}, Draining: func() { t.Error("drained") }})
 		synctest.Wait()
 		_ = s.Close()
 		if err := <-s.ended; !errors.Is(err, net.ErrClosed) {

@@ -34,7 +34,8 @@ const (
 	integrity    = "promise 12: what arrives is what was sent"
 	quiescence   = "it comes to rest"
 
-	operations = "operations of clients"
+	operations     = "operations of clients"
+	operationsOfS3 = "operations of clients, through the S3 API"
 )
 
 // promises is every one.
@@ -65,6 +66,8 @@ type client struct {
 	random *rand.Rand
 	// seen is the ETag that the client last read of a key.
 	seen map[string]string
+	// s3 is how it does its present operation: through the S3 API.
+	s3 bool
 }
 
 func (c *client) run() {
@@ -83,6 +86,9 @@ func stretched(value, with string, size int) string {
 
 func (c *client) step(key string, n int) {
 	c.w.count(operations)
+	if c.s3 = c.takesS3(n); c.s3 {
+		c.w.count(operationsOfS3)
+	}
 	unique := fmt.Sprintf("%s by %s, %d", key, c.name, n)
 	switch c.random.IntN(20) {
 	case 0, 1, 2:
@@ -136,7 +142,12 @@ func etagOfParts(body string) string {
 func (c *client) put(key, body string, conditions http.Header) {
 	c.write(&write{client: c.name, key: key, value: etagOf(body), body: body}, func() answer {
 		began := c.w.model.now()
-		a := c.w.do(http.MethodPut, "/objects/"+key, strings.NewReader(body), int64(len(body)), conditions)
+		var a answer
+		if c.s3 {
+			a = c.putS3(key, body, conditions)
+		} else {
+			a = c.w.do(http.MethodPut, "/objects/"+key, strings.NewReader(body), int64(len(body)), conditions)
+		}
 		c.checkCondition(key, conditions, began, a)
 		return a
 	})
@@ -145,12 +156,18 @@ func (c *client) put(key, body string, conditions http.Header) {
 // putParts sends a body without a length.
 func (c *client) putParts(key, body string) {
 	c.write(&write{client: c.name, key: key, value: etagOfParts(body), body: body}, func() answer {
+		if c.s3 {
+			return c.uploadS3(key, body)
+		}
 		return c.w.do(http.MethodPut, "/objects/"+key, io.NopCloser(strings.NewReader(body)), -1, nil)
 	})
 }
 
 func (c *client) remove(key string) {
 	c.write(&write{client: c.name, key: key, value: absent}, func() answer {
+		if c.s3 {
+			return c.w.doS3(http.MethodDelete, c.w.s3Path(key), nil, nil, unsigned)
+		}
 		return c.w.do(http.MethodDelete, "/objects/"+key, nil, 0, nil)
 	})
 }
@@ -169,7 +186,7 @@ func (c *client) outcome(w *write, a answer) outcome {
 	switch {
 	case a.err != nil:
 		o.answer = a.err.Error()
-	case a.status == http.StatusCreated, a.status == http.StatusNoContent:
+	case a.status == http.StatusCreated, a.status == http.StatusNoContent, a.status == http.StatusOK && c.s3:
 		o.fate = acknowledged
 		var err error
 		if o.version, err = journal.ParseVersion(a.header.Get("X-Tandem-Version")); err != nil {
@@ -189,7 +206,12 @@ func (c *client) outcome(w *write, a answer) outcome {
 
 func (c *client) read(key, method, query string, header http.Header) {
 	began := c.w.model.now()
-	a := c.w.do(method, "/objects/"+key+query, nil, 0, header)
+	var a answer
+	if c.s3 = c.s3 && query == ""; c.s3 {
+		a = c.w.doS3(method, c.w.s3Path(key), nil, header, unsigned)
+	} else {
+		a = c.w.do(method, "/objects/"+key+query, nil, 0, header)
+	}
 	ended := c.w.model.now()
 	value := absent
 	switch {
@@ -261,13 +283,20 @@ func (c *client) list() {
 	cursor, after := "", ""
 	for {
 		began := c.w.model.now()
-		a := c.w.do(http.MethodGet, c.w.inBucket(fmt.Sprintf("/objects?prefix=k/&limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), bucket), nil, 0, nil)
+		var a answer
+		var l listing
+		var err error
+		if c.s3 {
+			a, l = c.listS3(bucket, limit, cursor)
+		} else {
+			a = c.w.do(http.MethodGet, c.w.inBucket(fmt.Sprintf("/objects?prefix=k/&limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), bucket), nil, 0, nil)
+			err = decode(a.body, &l)
+		}
 		ended := c.w.model.now()
 		if a.status == http.StatusServiceUnavailable || a.err != nil {
 			return
 		}
-		var l listing
-		if a.status != http.StatusOK || decode(a.body, &l) != nil || l.Truncated != (l.Cursor != nil) {
+		if a.status != http.StatusOK || err != nil || l.Truncated != (l.Cursor != nil) {
 			c.w.violated(listings, "a listing is answered %v", a)
 			return
 		}

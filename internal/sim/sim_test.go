@@ -63,6 +63,9 @@ func (y *tally) check(t *testing.T) {
 	if y.counts[operations] < 200*y.histories {
 		t.Errorf("%d operations in %d histories, want 200 in each", y.counts[operations], y.histories)
 	}
+	if y.counts[operationsOfS3] < 50*y.histories {
+		t.Errorf("%d of them through the S3 API, want 50 in each history", y.counts[operationsOfS3])
+	}
 	least := enough
 	if y.histories < ofHistories {
 		t.Logf("that every fault comes about %d times is asserted from %d histories on", enough, ofHistories)
@@ -74,7 +77,7 @@ func (y *tally) check(t *testing.T) {
 		}
 	}
 	for name := range y.counts {
-		if name != operations && !slices.Contains(faultKinds, name) && !slices.Contains(promises, name) {
+		if name != operations && name != operationsOfS3 && !slices.Contains(faultKinds, name) && !slices.Contains(promises, name) {
 			t.Errorf("%q is counted, and no fault or promise of the lists", name)
 		}
 	}

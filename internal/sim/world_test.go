@@ -23,6 +23,7 @@ import (
 	"github.com/gnew/tandem/internal/config"
 	"github.com/gnew/tandem/internal/journal/sqlite"
 	"github.com/gnew/tandem/internal/region/regiontest"
+	"github.com/gnew/tandem/internal/sigv4"
 )
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -45,6 +46,8 @@ type world struct {
 	sites  []*site
 	env    map[string]string
 	model  *model
+	// signer signs the requests of the S3 API.
+	signer sigv4.Signer
 	began  time.Time
 
 	epoch          atomic.Int64
@@ -132,10 +135,13 @@ type life struct {
 	path    string
 	network *network
 	client  *http.Client
-	over    chan struct{}
-	dying   sync.Once
-	cancel  context.CancelFunc
-	ended   chan error
+	// s3Network and s3Client are those of the S3 API.
+	s3Network *network
+	s3Client  *http.Client
+	over      chan struct{}
+	dying     sync.Once
+	cancel    context.CancelFunc
+	ended     chan error
 	// inner is the journal without its faults.
 	inner app.Journal
 }
@@ -145,6 +151,7 @@ func (l *life) die() {
 	l.dying.Do(func() {
 		close(l.over)
 		l.network.sever()
+		l.s3Network.sever()
 	})
 }
 
@@ -167,7 +174,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.hasTwo = chance(seed, "buckets").IntN(4) == 0
 	r := chance(seed, "world")
 	w.env = map[string]string{
-		"BUCKET": w.bucket, "PORT": "0", "DATA_DIR": base, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "2s",
+		"BUCKET": w.bucket, "PORT": "0", "S3_PORT": "0", "GATEWAY_ACCESS_KEY": s3AccessKey, "GATEWAY_SECRET_KEY": s3SecretKey, "DATA_DIR": base, "MIN_FREE_BYTES": "0", "DRAIN_TIMEOUT": "2s",
 		"REGION_TIMEOUT": regionTimeout.String(), "DOUBT_WINDOW": doubtWindow.String(),
 		"HEALTH_INTERVAL": healthInterval.String(), "HEALTH_TIMEOUT": "1s", "HEALTH_FAILURES": "3", "HEALTH_RECOVERIES": "2",
 		"MARK_INTERVAL": "10s", "FAILOVER_HOLD_DOWN": "20s", "FAILOVER_MODE": pick(r, "auto", "auto", "manual"),
@@ -242,10 +249,11 @@ func (w *world) site(name string) *site {
 func (w *world) startLife(path string) error {
 	w.mu.Lock()
 	w.lives++
-	l := &life{number: w.lives, path: path, network: newNetwork(), over: make(chan struct{}), ended: make(chan error, 1)}
+	l := &life{number: w.lives, path: path, network: newNetwork(), s3Network: newNetwork(), over: make(chan struct{}), ended: make(chan error, 1)}
 	w.life = l
 	w.mu.Unlock()
 	l.client = &http.Client{Transport: &http.Transport{DialContext: l.network.connect, DisableCompression: true, MaxIdleConnsPerHost: 32}}
+	l.s3Client = &http.Client{Transport: &http.Transport{DialContext: l.s3Network.connect, DisableCompression: true, MaxIdleConnsPerHost: 32}}
 	cfg, err := w.configuration(path)
 	if err != nil {
 		return err
@@ -255,9 +263,10 @@ func (w *world) startLife(path string) error {
 	l.cancel = cancel
 	var transports []*http.Transport
 	a, err := app.New(ctx, cfg, app.Options{
-		Started: func(url string) { started <- url }, Logger: w.logger(), PartBytes: partBytes,
-		Random: func() float64 { return float64(time.Now().UnixNano()%997) / 997 },
-		Listen: func(context.Context) (net.Listener, error) { return l.network, nil },
+		Started: func(urls app.URLs) { started <- urls.REST }, Logger: w.logger(), PartBytes: partBytes,
+		Random:   func() float64 { return float64(time.Now().UnixNano()%997) / 997 },
+		Listen:   func(context.Context) (net.Listener, error) { return l.network, nil },
+		ListenS3: func(context.Context) (net.Listener, error) { return l.s3Network, nil },
 		Transport: func(region string) http.RoundTripper {
 			tr := &http.Transport{
 				DialContext: l.network.dialer(w.site(region).dial), DisableCompression: true, MaxIdleConnsPerHost: 64,

@@ -1,0 +1,359 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// Request is a client's S3 request, verified and classified, that a region is to do the work of: the bucket is
+// named and the signature made anew, and all else is passed on as it is.
+type Request struct {
+	Operation s3op.Operation
+	Method    string
+	// Key is "" for a request about the bucket itself.
+	Key    string
+	Query  url.Values
+	Header http.Header
+	// Body is nil where there is none, and Size 0.
+	Body io.Reader
+	Size int64
+	// Payload and Trailer are as in PutInput.
+	Payload string
+	Trailer region.Trailer
+}
+
+func (q Request) passed() region.Passed {
+	return region.Passed{
+		Operation: string(q.Operation), Method: q.Method, Key: q.Key, Query: q.Query, Header: q.Header, Body: q.Body, Size: q.Size,
+		Payload: q.Payload, Trailer: q.Trailer,
+	}
+}
+
+// Source is what a copy is made from: a key of a bucket, and of that a version of the region's where VersionID is not "".
+type Source struct {
+	Of        *Gateway
+	Key       string
+	VersionID string
+}
+
+// header names the source as the region does.
+func (s *Source) header(active string) (string, error) {
+	r := s.Of.regions[active]
+	if r == nil {
+		return "", unavailable(active, "the bucket of the source is not in it", nil)
+	}
+	value := "/" + r.Bucket() + "/" + s3op.EscapePath(s.Key)
+	if s.VersionID != "" {
+		value += "?versionId=" + url.QueryEscape(s.VersionID)
+	}
+	return value, nil
+}
+
+// from puts the source into the request, once it is what clients were told of.
+func (q *Request) from(ctx context.Context, s *Source, active string) error {
+	if s.VersionID == "" {
+		if err := s.Of.settled(ctx, s.Key); err != nil {
+			return err
+		}
+	}
+	value, err := s.header(active)
+	if err != nil {
+		return err
+	}
+	q.Header = q.Header.Clone()
+	q.Header.Set("X-Amz-Copy-Source", value)
+	return nil
+}
+
+// Trailer is a checksum behind a body.
+type Trailer = region.Trailer
+
+// Answer is what a region answered. Either Document holds all of its body, or the caller closes Body; both are nil
+// where it has none.
+type Answer struct {
+	region.Attributes
+	Document []byte
+	Body     io.ReadCloser
+	Region   string
+	// Bucket is what the region calls the bucket, in the Document too.
+	Bucket string
+}
+
+// maxDocumentBytes bounds an answer that is looked into.
+const maxDocumentBytes = 16 << 20
+
+// Stage carries a request about a multipart upload that makes no object yet; source is nil but for a part that is copied. Uploads
+// live in the region where they began, so only the active is asked, and nothing of it is journaled.
+func (g *Gateway) Stage(ctx context.Context, q Request, source *Source) (*Answer, error) {
+	if q.Key != "" {
+		if err := checkKey(q.Key); err != nil {
+			return nil, err
+		}
+	}
+	switch q.Operation {
+	case "CreateMultipartUpload", "UploadPart", "UploadPartCopy":
+		if err := g.AdmitWrite(); err != nil {
+			return nil, err
+		}
+	}
+	active := g.view.Load().Active
+	if source != nil {
+		if err := q.from(ctx, source, active); err != nil {
+			return nil, err
+		}
+	}
+	return g.passTo(ctx, active, q)
+}
+
+func (g *Gateway) passTo(ctx context.Context, name string, q Request) (*Answer, error) {
+	answer, err := g.regions[name].Pass(ctx, q.passed())
+	if err != nil {
+		return nil, region.AsAnswered(err)
+	}
+	return &Answer{Attributes: answer.Attributes, Body: answer.Body, Region: name, Bucket: g.regions[name].Bucket()}, nil
+}
+
+// Ask carries a read about the bucket: the active answers, or, while that is down, the next region that does.
+func (g *Gateway) Ask(ctx context.Context, q Request) (*Answer, error) {
+	v := g.view.Load()
+	answer, err := g.passTo(ctx, v.Active, q)
+	for _, name := range v.names {
+		e, ok := errors.AsType[*region.Error](err)
+		if name == v.Active || !ok || !region.IsDown(e) {
+			continue
+		}
+		if other, otherErr := g.passTo(ctx, name, q); otherErr == nil {
+			return other, nil
+		}
+	}
+	return answer, err
+}
+
+// Look carries a read of something that belongs to a key, such as its tags, or of a version by its id, which only the
+// active's own S3 knows. Its answer has no ETag to tell a version by,
+// so a region answers that holds the acknowledged one: the active where the key is settled there, else the one that a
+// read of the key is answered by.
+func (g *Gateway) Look(ctx context.Context, q Request) (*Answer, error) {
+	if err := checkKey(q.Key); err != nil {
+		return nil, err
+	}
+	v := g.view.Load()
+	if _, dirty := v.dirty.has(q.Key); !dirty && !v.regressed[v.Active] && v.compared[v.Active] || q.Query.Has("versionId") {
+		answer, err := g.passTo(ctx, v.Active, q)
+		e, ok := errors.AsType[*region.Error](err)
+		if !ok || !region.IsDown(e) && !region.IsNotFound(e) || q.Query.Has("versionId") {
+			return answer, err
+		}
+	}
+	held, err := g.read(ctx, q.Key, ReadInput{HeadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	return g.passTo(ctx, held.Region, q)
+}
+
+// settled reports nil where the active holds the acknowledged version of a key that a write is to be made from.
+func (g *Gateway) settled(ctx context.Context, key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	return g.requireSettled(ctx, key)
+}
+
+// carried is a write whose request the region carries out by itself.
+type carried struct {
+	Request
+	// needsSettled: its effect depends on what the key is now.
+	needsSettled bool
+	// source is nil where nothing is copied.
+	source *Source
+	// isLong: the region may take far longer for it than for any other.
+	isLong bool
+	// brings is the ETag that it leaves, "" where that is not known before.
+	brings string
+	// etag finds the ETag of what it left in its answer, "" where that says none.
+	etag func(region.Attributes, []byte) (string, error)
+}
+
+// Copy carries a CopyObject.
+func (g *Gateway) Copy(ctx context.Context, q Request, source Source) (Result, error) {
+	return g.carry(ctx, journal.Put, carried{Request: q, source: &source, needsSettled: hasConditions(q.Header), isLong: true, etag: func(_ region.Attributes, document []byte) (string, error) {
+		return etagIn(document, "CopyObjectResult")
+	}})
+}
+
+// Complete carries a CompleteMultipartUpload. etags are those of its parts, in order.
+func (g *Gateway) Complete(ctx context.Context, q Request, etags []string) (Result, error) {
+	return g.carry(ctx, journal.Complete, carried{Request: q, needsSettled: hasConditions(q.Header), isLong: true, brings: etagOfParts(etags), etag: func(_ region.Attributes, document []byte) (string, error) {
+		return etagIn(document, "CompleteMultipartUploadResult")
+	}})
+}
+
+// Change carries a write of something that belongs to a key, such as its tags, and leaves its content as it is.
+func (g *Gateway) Change(ctx context.Context, q Request) (Result, error) {
+	return g.carry(ctx, journal.Put, carried{Request: q, needsSettled: true, etag: func(region.Attributes, []byte) (string, error) { return "", nil }})
+}
+
+func hasConditions(h http.Header) bool {
+	return len(h["If-Match"]) > 0 || len(h["If-None-Match"]) > 0
+}
+
+// carry carries a write that the region does all of. What it left is read back, for the answer does not
+// say all that the index has of a key.
+func (g *Gateway) carry(ctx context.Context, op journal.Operation, c carried) (Result, error) {
+	if err := checkKey(c.Key); err != nil {
+		return Result{}, err
+	}
+	w, err := g.begin(ctx, c.Key, op)
+	if err != nil {
+		return Result{}, err
+	}
+	p := c.passed()
+	w.passed, w.brings, w.conditional = &p, c.brings, c.needsSettled
+	if c.isLong {
+		w.timeout *= completeTimeoutFactor
+		p.Timeout = w.timeout
+	}
+	if hasConditions(c.Header) {
+		if w.conditions, err = putConditions(c.Header); err == nil {
+			err = w.admitConditions(w.ctx, func(honoured region.Conditions) bool { return honoured.Put })
+		}
+	} else if c.needsSettled {
+		err = g.requireSettled(w.ctx, c.Key)
+	}
+	if err == nil && c.source != nil {
+		err = c.from(w.ctx, c.source, w.active.Name())
+		p.Header = c.Header
+	}
+	if err == nil && op == journal.Complete {
+		err = w.remember()
+	}
+	if err == nil {
+		err = w.open()
+	}
+	if err != nil {
+		return w.end(journal.Written{}, err)
+	}
+	return w.end(w.carryOut(p, c.etag))
+}
+
+// remember notes the key's version from before the write.
+func (w *write) remember() error {
+	o, err := w.g.lookup(w.ctx, w.key)
+	if err != nil {
+		return err
+	}
+	w.before = new(journal.Version)
+	if o != nil {
+		*w.before = o.Version
+	}
+	return nil
+}
+
+// carryOut sends the request and reads back what it left.
+func (w *write) carryOut(p region.Passed, etagOf func(region.Attributes, []byte) (string, error)) (journal.Written, error) {
+	answer, err := w.active.Pass(w.ctx, p)
+	if err != nil {
+		return journal.Written{}, w.uploadGone(w.judged(err, w.brings))
+	}
+	w.answer = answer.Attributes
+	w.document, err = io.ReadAll(io.LimitReader(answer.Body, maxDocumentBytes))
+	_ = answer.Body.Close()
+	if err != nil {
+		return journal.Written{}, err
+	}
+	etag, err := etagOf(answer.Attributes, w.document)
+	if err != nil {
+		return journal.Written{}, w.errorInside(p.Operation, err)
+	}
+	held, err := w.active.Head(w.ctx, w.key, nil)
+	if err != nil {
+		// It was carried out, and what it left is for the settler to find.
+		return journal.Written{}, &region.Error{Region: w.active.Name(), Operation: p.Operation, Outcome: region.Ambiguous, Err: err}
+	}
+	if etag == "" {
+		etag = held.ETag()
+	}
+	return written(held.Header, etag, held.Size()), nil
+}
+
+// uploadGone is err, made a refusal where the upload that was to be completed is gone, and certainly was not completed by a first
+// sending of the request, which something on the way has then repeated: nothing was written since before the intent, and the region holds what
+// the index says. (An id of long ago, or of another region, is not in doubt.)
+func (w *write) uploadGone(err error) error {
+	e, ok := errors.AsType[*region.Error](err)
+	if !ok || e.Code != "NoSuchUpload" || w.before == nil {
+		return err
+	}
+	o, lookupErr := w.g.lookup(w.ctx, w.key)
+	held, headErr := w.active.Head(w.ctx, w.key, nil)
+	if lookupErr != nil || headErr != nil && !region.IsNotFound(headErr) {
+		return err
+	}
+	expected := ""
+	if o != nil {
+		active := w.active.Name()
+		ours := slices.DeleteFunc(slices.Clone(o.Intents), func(i journal.Intent) bool { return i.Region != active })
+		if o.Version != *w.before || o.Unsettled || len(ours) > 1 {
+			return err
+		}
+		if !o.Deleted && !o.Version.IsZero() {
+			expected = o.Copy(active).ETag
+		}
+	}
+	if isHeld := headErr == nil; isHeld && (held.ETag() != expected || expected == w.brings) || !isHeld && expected != "" {
+		return err
+	}
+	refused := *e
+	refused.Outcome = region.Rejected
+	return &refused
+}
+
+// document is the answer of an operation that may say in the body of a 200 that it failed.
+type document struct {
+	XMLName       xml.Name
+	ETag          string
+	Code, Message string
+}
+
+// errInside is what a 200 says of a write that was not made.
+type errInside struct{ document }
+
+func (e *errInside) Error() string { return e.Code + ": " + e.Message }
+
+// etagIn is the ETag in the answer of that name.
+// Source: Amazon S3 API Reference, "CopyObject" and "CompleteMultipartUpload".
+func etagIn(answer []byte, name string) (string, error) {
+	var d document
+	if err := xml.NewDecoder(bytes.NewReader(answer)).Decode(&d); err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	switch {
+	case d.XMLName.Local == "Error":
+		return "", &errInside{d}
+	case d.XMLName.Local != name || d.ETag == "":
+		return "", fmt.Errorf("read the answer: it is <%s>, and has no ETag", d.XMLName.Local)
+	}
+	return s3op.TrimETag(d.ETag), nil
+}
+
+// errorInside is what the error in the body of a 200 means for the write.
+func (w *write) errorInside(op string, err error) error {
+	e := &region.Error{Region: w.active.Name(), Operation: op, Outcome: region.Ambiguous, Err: err}
+	if inside, ok := errors.AsType[*errInside](err); ok {
+		e.Status, e.Code, e.Message, e.Document = http.StatusInternalServerError, inside.Code, inside.Message, w.document
+		e.Outcome = region.OutcomeOfAnswer(op, e.Status, e.Code)
+	}
+	return e
+}

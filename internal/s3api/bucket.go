@@ -1,0 +1,90 @@
+package s3api
+
+import (
+	"encoding/xml"
+	"net/http"
+	"time"
+
+	"github.com/gnew/tandem/internal/s3op"
+)
+
+// timeFormat is that of the times in S3's documents.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// owner is everybody's: the regions' own accounts are nothing that clients know.
+type owner struct {
+	ID          string
+	DisplayName string
+}
+
+var gatewayOwner = owner{ID: "tandem", DisplayName: "tandem"}
+
+type listedBucket struct {
+	Name         string
+	CreationDate string
+}
+
+type listBucketsResult struct {
+	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListAllMyBucketsResult"`
+	Owner   owner
+	Buckets []listedBucket `xml:"Buckets>Bucket"`
+}
+
+// listBuckets lists the buckets that the caller may see. When they were made nobody knows: it says when the gateway was started.
+func (c *call) listBuckets() error {
+	result := listBucketsResult{Owner: gatewayOwner}
+	for _, b := range c.Buckets {
+		if c.caller.opens(b.Name) {
+			result.Buckets = append(result.Buckets, listedBucket{b.Name, c.API.started.UTC().Format(timeFormat)})
+		}
+	}
+	return c.writeXML(result)
+}
+
+// createBucket answers for a bucket that is there already: the set of them is configured.
+func (c *call) createBucket() error {
+	if c.bucket.Gateway != nil {
+		return s3op.NewError(s3op.Conflict, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
+	}
+	return s3op.NewError(s3op.Denied, "AccessDenied", "the buckets are configured (PRIMARY_S3_BUCKET, or buckets in the configuration file); none can be created here")
+}
+
+type location struct {
+	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ LocationConstraint"`
+	Name    string   `xml:",chardata"`
+}
+
+// getBucketLocation says what clients are to sign for. Source: Amazon S3 API Reference, "GetBucketLocation": that of
+// us-east-1 is empty.
+func (c *call) getBucketLocation() error {
+	name := c.Region
+	if name == "us-east-1" {
+		name = ""
+	}
+	return c.writeXML(location{Name: name})
+}
+
+// ask passes on a read about the bucket.
+func (c *call) ask() error {
+	answer, err := c.bucket.Gateway.Ask(c.r.Context(), c.request())
+	if err != nil {
+		return err
+	}
+	return c.passRenamed(answer)
+}
+
+// preflight asks a region's bucket whether a web page may ask.
+func (c *call) preflight() error {
+	if c.bucket.Gateway == nil {
+		return s3op.NewError(s3op.Denied, "AccessForbidden", "CORSResponse: Bucket not found")
+	}
+	q := c.request()
+	q.Method = http.MethodOptions
+	answer, err := c.bucket.Gateway.Ask(c.r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return c.pass(answer)
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(timeFormat) }
