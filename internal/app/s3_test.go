@@ -416,3 +416,20 @@ func TestS3AccessKeyIsMadeOnce(t *testing.T) {
 		t.Errorf("got another key (%v)", err)
 	}
 }
+
+// What MAX_OBJECT_BYTES says holds for a part as well as for the whole.
+func TestS3TakesNothingLargerThanIsAllowed(t *testing.T) {
+	t.Parallel()
+	g := newS3(t, options{env: map[string]string{"MAX_OBJECT_BYTES": "10"}})
+	bucket, key := aws.String("tandem"), aws.String("k")
+	g.write("k", "0123456789")
+	_, err := g.PutObject(g.ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("0123456789a")})
+	wantCode(t, err, 400, "EntityTooLarge")
+	created, err := g.CreateMultipartUpload(g.ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	g.must(err)
+	_, err = g.UploadPart(g.ctx, &s3.UploadPartInput{Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("0123456789a")})
+	wantCode(t, err, 400, "EntityTooLarge")
+	if got, _ := g.read("k"); got != "0123456789" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -101,6 +101,9 @@ func (g *Gateway) Stage(ctx context.Context, q Request, source *Source) (*Answer
 			return nil, err
 		}
 	}
+	if q.Size > g.MaxObjectBytes {
+		return nil, tooLarge(g.MaxObjectBytes)
+	}
 	switch q.Operation {
 	case "CreateMultipartUpload", "UploadPart", "UploadPartCopy":
 		if err := g.AdmitWrite(); err != nil {

@@ -30,8 +30,8 @@ type PutInput struct {
 	Body   io.Reader
 	// Size in bytes, -1 where it is not known.
 	Size int64
-	// AsSent passes all of the header on to the region, and the Query, and leaves it to the region to say
-	// how large an object may be. Size is then known.
+	// AsSent passes all of the header on to the region, and the Query, and makes one request of it, whatever the size, which is
+	// then known.
 	AsSent bool
 	Query  url.Values
 	// Payload is the body's SHA-256 in hex, "" where the client has signed none: the region verifies it.
@@ -59,7 +59,7 @@ func (g *Gateway) Put(ctx context.Context, key string, in PutInput) (Result, err
 }
 
 func (g *Gateway) put(ctx context.Context, key string, in PutInput) (Result, error) {
-	if in.Size > g.MaxObjectBytes && !in.AsSent {
+	if in.Size > g.MaxObjectBytes {
 		return Result{}, tooLarge(g.MaxObjectBytes)
 	}
 	conditions, err := putConditions(in.Header)
