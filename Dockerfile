@@ -1,4 +1,4 @@
-# docker build -t tandem . && docker run -e ADMIN_TOKEN="$(openssl rand -hex 16)" -p 8110:8110 -v tandem:/data --stop-timeout 60 tandem
+# docker build -t tandem . && docker run -e ADMIN_TOKEN="$(openssl rand -hex 16)" -p 8110:8110 -p 8111:8111 -v tandem:/data --stop-timeout 60 tandem
 #
 # Not built by .ci/run, which has no Docker: try it when you change it.
 
@@ -21,6 +21,6 @@ COPY --from=build --chown=65532:65532 /out/data /data
 ENV LISTEN_ADDRESS=0.0.0.0 DATA_DIR=/data LOG_FORMAT=json
 USER 65532:65532
 VOLUME /data
-EXPOSE 8110
+EXPOSE 8110 8111
 ENTRYPOINT ["/usr/local/bin/tandem"]
 CMD ["serve"]
