@@ -38,6 +38,14 @@ const (
 	Remove Action = "remove"
 	// Compare: a bucket was compared in a region.
 	Compare Action = "compare"
+	// Create: an access key of S3 clients was made; the detail has its ID, as in the three that follow.
+	Create Action = "create"
+	// Disable: an access key opens nothing any more.
+	Disable Action = "disable"
+	// Enable: an access key that was disabled opens again what it did.
+	Enable Action = "enable"
+	// Rotate: an access key was given another secret.
+	Rotate Action = "rotate"
 	// Rebase: a journal that was restored from a backup was moved past what it had lost.
 	Rebase Action = "rebase"
 )

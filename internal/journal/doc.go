@@ -1,5 +1,5 @@
 // Package journal is the contract of the durable record of writes, and of the
-// index that is made from it: intents, the keys and their copies, the epochs. Its
+// index that is made from it: intents, the keys and their copies, the epochs; and of the access keys of S3 clients. Its
 // implementations are in sub-packages; package journaltest has the suite that each
 // must pass. It assumes nothing about how many processes share a store.
 //

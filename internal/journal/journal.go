@@ -12,9 +12,9 @@ import (
 var (
 	// ErrEpoch: the epoch has moved on; the write must not be, or was not, acknowledged.
 	ErrEpoch = errors.New("the epoch has moved on")
-	// ErrNotFound: the index has no row for the key, and no intent.
+	// ErrNotFound: the index has no row for the key, and no intent; or there is no such conflict or access key.
 	ErrNotFound = errors.New("not in the index")
-	// ErrMovedOn: the key is not what it was when the repair was decided on.
+	// ErrMovedOn: the key is not what it was when the repair, or the change of the access key, was decided on.
 	ErrMovedOn = errors.New("the key has moved on")
 	// ErrRepairing: a repair could take the write for what it is to displace.
 	ErrRepairing = errors.New("the key is being repaired")
@@ -28,6 +28,10 @@ var (
 	ErrUnsettled = errors.New("the key is to be read again first")
 	// ErrClaim: the claim was taken over or the copy is no longer claimed.
 	ErrClaim = errors.New("the claim is no longer held")
+	// ErrExists: there is an access key of that ID.
+	ErrExists = errors.New("there is one of that ID already")
+	// ErrNoSecret: the secret of the access key was dropped, and it has to be given another.
+	ErrNoSecret = errors.New("the access key has no secret")
 	// ErrUnavailable: the store cannot take writes; nothing was written.
 	ErrUnavailable = errors.New("the journal is unavailable")
 	// ErrUnknown: the store failed half-way; the change may or may not be there.
@@ -43,6 +47,7 @@ type Journal interface {
 	Failovers
 	Conflicts
 	Marks
+	AccessKeys
 	Audit
 	// Close waits for what was taken up, and lets go of the store.
 	Close() error

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Opener, crash Crasher) {
 		{"Presigned", presignedTests()},
 		{"Marks", markTests()},
 		{"Detach", detachTests()},
+		{"AccessKeys", accessKeyTests()},
 		{"Audit", auditTests()},
 		{"Crash", crashTests()},
 		{"Random", randomTests()},
