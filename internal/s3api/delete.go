@@ -23,6 +23,10 @@ func (c *call) deleteObjects() error {
 	group.SetLimit(deleteWorkers)
 	for i, o := range in.Objects {
 		group.Go(func() error {
+			if !c.caller.reaches(c.name, o.Key) {
+				errs[i] = accessDenied()
+				return nil
+			}
 			if o.VersionID != "" && o.VersionID != "null" {
 				errs[i] = s3op.NewError(s3op.NotImplemented, "NotImplemented", "deleting a version by its id is not implemented; delete the key")
 				return nil

@@ -125,7 +125,7 @@ func (c *call) source() (gateway.Source, error) {
 	}
 	b, ok := c.API.bucket(name)
 	switch {
-	case !c.caller.opens(name):
+	case !c.caller.reaches(name, key):
 		return gateway.Source{}, accessDenied()
 	case !ok:
 		return gateway.Source{}, noSuchBucket(name)
