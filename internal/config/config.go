@@ -39,6 +39,9 @@ type Config struct {
 	GatewayAccessKey string `json:"-"` // GATEWAY_ACCESS_KEY
 	GatewaySecretKey string `json:"-"` // GATEWAY_SECRET_KEY
 
+	// MasterKey seals the access keys in the journal: 32 bytes, or none. Without it the gateway makes one at its first start.
+	MasterKey []byte `json:"-"` // MASTER_KEY
+
 	// TLSCert and TLSKey are the PEM files of the listener's certificate and key: set both,
 	// and belonging together, or neither. Without them the listener speaks plain HTTP.
 	TLSCert, TLSKey string // TLS_CERT, TLS_KEY

@@ -29,6 +29,7 @@ func TestEverySecretMayBeInAFile(t *testing.T) {
 		"API_TOKENS":              "ci:hunter2-continuous,app:hunter2-application",
 		"GATEWAY_ACCESS_KEY":      "hunter2-gateway",
 		"GATEWAY_SECRET_KEY":      "hunter2-secret-of-clients",
+		"MASTER_KEY":              "hunter2hunter2hunter2hunter2hunter2hunter2+=",
 		"PRIMARY_S3_ACCESS_KEY":   "hunter2-access-1",
 		"PRIMARY_S3_SECRET_KEY":   "hunter2-secret-1",
 		"SECONDARY_S3_ACCESS_KEY": "hunter2-access-2",

@@ -114,6 +114,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"S3_DOMAIN":                     "S3.example.org",
 		"GATEWAY_ACCESS_KEY":            "AKIAGATEWAY",
 		"GATEWAY_SECRET_KEY":            "secret-of-the-gateway",
+		"MASTER_KEY":                    "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 		"DATA_DIR":                      "/var/lib/tandem/",
 		"DATABASE_URL":                  "/var/db/tandem.db",
 		"BUCKET":                        "files",
@@ -156,7 +157,8 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		DataDir:       "/var/lib/tandem",
 		DatabasePath:  "/var/db/tandem.db",
 		S3Port:        8112, S3Domain: "s3.example.org", GatewayAccessKey: "AKIAGATEWAY", GatewaySecretKey: "secret-of-the-gateway",
-		Bucket: "files",
+		MasterKey: []byte("0123456789abcdef0123456789abcdef"),
+		Bucket:    "files",
 		Buckets: []config.Bucket{{
 			Name:           "files",
 			Regions:        []config.BucketRegion{{Region: "primary", Bucket: "one"}, {Region: "secondary", Bucket: "two"}},

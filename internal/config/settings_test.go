@@ -16,7 +16,7 @@ import (
 func TestReferenceNamesEveryVariableOfTheContractWithItsDefault(t *testing.T) {
 	want := strings.Fields(`
 		CONFIG=
-		LISTEN_ADDRESS=127.0.0.1 PORT=8110 S3_PORT=8111 S3_DOMAIN= GATEWAY_ACCESS_KEY= GATEWAY_SECRET_KEY= TLS_CERT= TLS_KEY= DATA_DIR=data DATABASE_URL=data/multi_region_store.db BUCKET=tandem
+		LISTEN_ADDRESS=127.0.0.1 PORT=8110 S3_PORT=8111 S3_DOMAIN= GATEWAY_ACCESS_KEY= GATEWAY_SECRET_KEY= MASTER_KEY= TLS_CERT= TLS_KEY= DATA_DIR=data DATABASE_URL=data/multi_region_store.db BUCKET=tandem
 		ADMIN_TOKEN= API_TOKENS=
 		PRIMARY_S3_ENDPOINT= PRIMARY_S3_PUBLIC_ENDPOINT= PRIMARY_S3_REGION= PRIMARY_S3_ACCESS_KEY= PRIMARY_S3_SECRET_KEY=
 		PRIMARY_S3_BUCKET=gnew-primary PRIMARY_S3_FORCE_PATH_STYLE=0 PRIMARY_S3_CA_FILE=
@@ -85,6 +85,7 @@ func TestSettingsTellValueAndSource(t *testing.T) {
 var secrets = env{
 	"ADMIN_TOKEN":             "hunter2-administrator",
 	"API_TOKENS":              "ci:hunter2-continuous,app:hunter2-application",
+	"MASTER_KEY":              "hunter2hunter2hunter2hunter2hunter2hunter2+=",
 	"PRIMARY_S3_REGION":       "eu-west-1",
 	"PRIMARY_S3_ACCESS_KEY":   "hunter2-access-1",
 	"PRIMARY_S3_SECRET_KEY":   "hunter2-secret-1",
@@ -119,6 +120,8 @@ func TestNoSecretIsShownByAMistake(t *testing.T) {
 		secrets.with(env{"ADMIN_TOKEN": "hunter2"}),
 		secrets.with(env{"ADMIN_TOKEN": "hunter2 hunter2 hunter2"}),
 		secrets.with(env{"ADMIN_TOKEN": "hunter2-application"}),
+		secrets.with(env{"MASTER_KEY": "hunter2"}),
+		secrets.with(env{"MASTER_KEY": "hunter2hunter2hunter2hunter2"}),
 		secrets.with(env{"API_TOKENS": "hunter2-continuous"}),
 		secrets.with(env{"API_TOKENS": "ci:hunter2"}),
 		secrets.with(env{"API_TOKENS": "hunter2-continuous:ci"}),

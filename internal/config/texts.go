@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -134,6 +135,27 @@ func secret(least int) kind[string] {
 				return "", fmt.Errorf("is shorter than %d characters", least)
 			}
 			return text, nil
+		},
+	}
+}
+
+// masterKeyBytes is the length of a key of AES-256.
+const masterKeyBytes = 32
+
+// masterKey accepts the key of AES-256 in base64.
+func masterKey() kind[[]byte] {
+	return kind[[]byte]{
+		allowed: fmt.Sprintf("%d bytes in base64 (openssl rand -base64 %[1]d prints a good one)", masterKeyBytes),
+		secret:  true,
+		parse: func(text string) ([]byte, error) {
+			key, err := base64.StdEncoding.DecodeString(text)
+			switch {
+			case err != nil:
+				return nil, errors.New("is not base64")
+			case len(key) != masterKeyBytes:
+				return nil, fmt.Errorf("has %d bytes", len(key))
+			}
+			return key, nil
 		},
 	}
 }

@@ -98,6 +98,8 @@ func serverVariables() []variable {
 			"The access key of S3 clients. Without it one is made at the first start, in DATA_DIR/s3-credentials."),
 		row(gatewaySecretVariable, "", secret(minTokenLength), func(c *Config) *string { return &c.GatewaySecretKey },
 			"The secret key that belongs to "+gatewayKeyVariable+"."),
+		row("MASTER_KEY", "", masterKey(), func(c *Config) *[]byte { return &c.MasterKey },
+			"The key under which the secrets of access keys are sealed in the journal. Without it one is made at the first start, in DATA_DIR/master.key. Back it up, apart from the journal."),
 		row(certVariable, "", pemFile("the certificate, and those between it and a root"), func(c *Config) *string { return &c.TLSCert },
 			"The certificate with which the gateway serves HTTPS; read again when it changes. Without it and TLS_KEY, HTTP."),
 		row(keyVariable, "", pemFile("the private key of the certificate in "+certVariable), func(c *Config) *string { return &c.TLSKey },
