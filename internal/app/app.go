@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gnew/tandem/internal/accesskey"
 	"github.com/gnew/tandem/internal/audit"
 	"github.com/gnew/tandem/internal/config"
 	"github.com/gnew/tandem/internal/failover"
@@ -45,6 +46,9 @@ type Options struct {
 	// Repair takes regions over whose marks are not this journal's, or newer: the journal was
 	// restored from a backup. Default: such a gateway does not start.
 	Repair bool
+	// ForgetAccessKeys disables the access keys of S3 clients whose secret cannot be opened, for the master key is lost.
+	// Default: such a gateway does not start.
+	ForgetAccessKeys bool
 	// Started is told once the gateway serves. Default: nobody.
 	Started func(URLs)
 	// Listen opens where clients of the REST API connect, and ListenS3 where those of the S3 API do. Default: TCP, at the
@@ -92,6 +96,7 @@ type App struct {
 	notary   *audit.Notary
 	failover *failover.Controller
 	stats    *stats.Recorder
+	keys     *accesskey.Store
 	api      *restapi.API
 	s3       *s3api.API
 	// notReady is why /readyz says no, nil where it says yes.
@@ -160,10 +165,13 @@ func New(ctx context.Context, cfg config.Config, opt Options) (_ *App, err error
 	if err := a.buildFailover(ctx, registry, state); err != nil {
 		return nil, err
 	}
+	if err := a.buildKeys(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.buildFront(registry, counters); err != nil {
 		return nil, err
 	}
-	return a, a.buildS3(ctx, registry)
+	return a, a.buildS3(registry)
 }
 
 // leaveOutDetached: a region that was taken out stays out, whatever the configuration says.
@@ -363,7 +371,7 @@ func (a *App) buildFront(registry, counters *prometheus.Registry) (err error) {
 		Access:   restapi.NewAccess(a.cfg.AdminToken, tokens, a.cfg.Loopback()),
 		Ready:    func() error { return *a.notReady.Load() },
 		Failover: a.failover, Records: a.journal, Health: a.health.Statuses, Stats: a.stats.Report, Checkpoint: a.notary.Latest,
-		Uncompared:   a.buckets.uncompared,
+		Uncompared: a.buckets.uncompared, Keys: a.keys,
 		FailoverMode: string(a.cfg.FailoverMode), MaxJSONBytes: a.cfg.MaxJSONBytes,
 		MetricsHandler: promhttp.HandlerFor(prometheus.Gatherers{registry, counters}, promhttp.HandlerOpts{
 			ErrorLog:      slog.NewLogLogger(a.opt.Logger.Handler(), slog.LevelWarn),

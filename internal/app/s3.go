@@ -1,8 +1,6 @@
 package app
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,29 +11,29 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gnew/tandem/internal/accesskey"
 	"github.com/gnew/tandem/internal/s3api"
 )
 
 // credentialsFile is where the access key is that a gateway made for itself, in the data folder.
 const credentialsFile = "s3-credentials"
 
-func (a *App) buildS3(ctx context.Context, registry *prometheus.Registry) error {
-	key := s3api.Key{ID: a.cfg.GatewayAccessKey, Secret: a.cfg.GatewaySecretKey, Role: s3api.ReadWrite}
-	if key.ID == "" {
-		path := filepath.Join(a.cfg.DataDir, credentialsFile)
-		var err error
-		if key.ID, key.Secret, err = ownCredentials(path); err != nil {
-			return fmt.Errorf("read or make the access key of S3 clients: %w", err)
-		}
-		a.opt.Logger.InfoContext(ctx, "S3 clients use the access key in this file, for none is configured", "file", path)
-	}
-	cfg := s3api.Config{Keys: s3api.StaticKeys{key}, Domain: a.cfg.S3Domain, Logger: a.opt.Logger, Metrics: s3api.NewMetrics(registry)}
+func (a *App) buildS3(registry *prometheus.Registry) error {
+	cfg := s3api.Config{Keys: s3Keys{a.keys}, Domain: a.cfg.S3Domain, Logger: a.opt.Logger, Metrics: s3api.NewMetrics(registry)}
 	for _, b := range a.buckets.list {
 		cfg.Buckets = append(cfg.Buckets, s3api.Bucket{Name: b.Name, Gateway: b.gateway})
 	}
 	var err error
 	a.s3, err = s3api.New(cfg)
 	return err
+}
+
+// s3Keys finds access keys for the S3 front.
+type s3Keys struct{ keys *accesskey.Store }
+
+func (k s3Keys) Find(id string) (s3api.Key, bool) {
+	key, ok := k.keys.Find(id)
+	return s3api.Key{ID: key.ID, Secret: key.Secret, Role: s3api.Role(key.Role), Buckets: key.Buckets, Prefixes: key.Prefixes}, ok
 }
 
 // AccessKeyPlace says where the access key of S3 clients is, for people.
@@ -51,7 +49,7 @@ func (a *App) AccessKeyPlace() string {
 func ownCredentials(path string) (id, secret string, err error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		id, secret = "TANDEM"+rand.Text()[:14], rand.Text()+rand.Text()
+		id, secret = accesskey.NewPair()
 		return id, secret, writeWhole(path, fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", id, secret))
 	}
 	if err != nil {
@@ -72,6 +70,8 @@ func ownCredentials(path string) (id, secret string, err error) {
 	return id, secret, nil
 }
 
+// writeWhole makes a file for its owner alone: it is on disk, whole and under its name, on return. A crash before that may leave
+// one of another name, which nothing reads.
 func writeWhole(path, content string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
 	if err != nil {
@@ -89,5 +89,16 @@ func writeWhole(path, content string) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -25,14 +25,14 @@ var knows = map[string]struct {
 	"internal/apiclient": {[]string{"internal/s3op"}, "it asks a gateway from outside: what it knew of the inside would not be in the API"},
 	"internal/app": {
 		[]string{
-			"internal/audit", "internal/config", "internal/disk", "internal/failover", "internal/gateway", "internal/health", "internal/journal",
-			"internal/journal/sqlite", "internal/mark", "internal/reconcile", "internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/s3api", "internal/server", "internal/settle",
+			"internal/accesskey", "internal/audit", "internal/config", "internal/disk", "internal/failover", "internal/gateway", "internal/health", "internal/journal",
+			"internal/journal/sqlite", "internal/mark", "internal/reconcile", "internal/region", "internal/region/localregion", "internal/replicate", "internal/restapi", "internal/s3api", "internal/seal", "internal/server", "internal/settle",
 			"internal/stats",
 		},
 		"the composition root knows everybody, the leaves excepted: it decides nothing that needs them",
 	},
 	"internal/restapi": {
-		[]string{"internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/pace", "internal/s3op", "internal/stats"},
+		[]string{"internal/accesskey", "internal/audit", "internal/failover", "internal/gateway", "internal/health", "internal/pace", "internal/s3op", "internal/stats"},
 		"a front that reads rows or asks regions by itself has freshness rules of its own, and two fronts then answer differently",
 	},
 	"internal/s3api": {
@@ -60,6 +60,8 @@ var knows = map[string]struct {
 	},
 	"internal/health":         {[]string{"internal/region"}, "it asks regions, and tells what they answer; what follows from that is others' business"},
 	"internal/failover":       {[]string{"internal/failpoint", "internal/health", "internal/journal", "internal/region", "internal/s3op"}, "it decides who is active, and leaves the doing to journal, gateway and workers"},
+	"internal/accesskey":      {[]string{"internal/journal", "internal/seal"}, "it keeps keys in the journal and in memory; what one may do the S3 front judges"},
+	"internal/seal":           {nil, "a leaf: a secret is sealed the same whatever it opens"},
 	"internal/mark":           {[]string{"internal/journal", "internal/region", "internal/s3op"}, "it compares what a region says of itself with what the journal wrote there"},
 	"internal/doctor":         {[]string{"internal/region", "internal/s3op"}, "it asks regions through their client, as the gateway does, and needs neither gateway nor journal"},
 	"internal/audit":          {nil, "a leaf: the chain can be verified without the rest of the program"},

@@ -136,11 +136,12 @@ type front struct {
 	failover *fakeFailover
 	gateway  *fakeGateway
 	records  *fakeRecords
+	keys     *fakeKeys
 }
 
 func newFront(t *testing.T) *front {
 	t.Helper()
-	f := &front{t: t, failover: &fakeFailover{}, gateway: &fakeGateway{}, records: &fakeRecords{}}
+	f := &front{t: t, failover: &fakeFailover{}, gateway: &fakeGateway{}, records: &fakeRecords{}, keys: &fakeKeys{}}
 	f.records.failovers = []failover.Record{
 		{
 			Epoch: 3, From: "b", To: "a", At: at, Automatic: true, Actor: "failover", Reason: "the active is down", AtRisk: 2, AtRiskBytes: 20, InDoubt: 1,
@@ -151,7 +152,7 @@ func newFront(t *testing.T) *front {
 	}
 	api, err := restapi.New(restapi.Config{
 		Buckets: []restapi.Bucket{{Name: fuzzBucket, Gateway: f.gateway}}, Regions: func() []string { return []string{"a", "b"} },
-		Failover: f.failover, Records: f.records, Health: func() []health.Status { return nil },
+		Failover: f.failover, Records: f.records, Keys: f.keys, Health: func() []health.Status { return nil },
 		Stats:      func(context.Context) (stats.Report, error) { return stats.Report{}, errInside },
 		Checkpoint: func() string { return "signed" }, Access: restapi.NewAccess(adminToken, []string{apiToken}, true),
 		Ready: func() error { return nil }, MaxJSONBytes: 1 << 10, MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),

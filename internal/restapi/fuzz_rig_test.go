@@ -163,6 +163,7 @@ type whole struct {
 	journal  *rowsInMemory
 	failover *fakeFailover
 	records  *fakeRecords
+	keys     *fakeKeys
 	changes  []string // the clients' keys that a request changed in the region
 }
 
@@ -170,8 +171,8 @@ func newWhole(t *testing.T, spool string) *whole {
 	t.Helper()
 	g := &whole{
 		t: t, region: regiontest.NewServer(regiontest.Options{Buckets: []string{fuzzBucket}, SmallParts: true}),
-		journal:  &rowsInMemory{rows: make(map[string]*journal.Object), open: make(map[int64]journal.Intent)},
-		failover: &fakeFailover{}, records: &fakeRecords{conflicts: conflicts(), ledger: entries(3),
+		journal: &rowsInMemory{rows: make(map[string]*journal.Object), open: make(map[int64]journal.Intent)},
+		keys:    &fakeKeys{}, failover: &fakeFailover{}, records: &fakeRecords{conflicts: conflicts(), ledger: entries(3),
 			failovers: []failover.Record{{Epoch: 2, From: "a", To: "b", At: at}, {Epoch: 1, To: "a", At: at}}},
 	}
 	g.failover.result.Failover = &g.records.failovers[0]
@@ -194,7 +195,7 @@ func newWhole(t *testing.T, spool string) *whole {
 	core.SetCompared([]string{"a"})
 	g.API, err1 = restapi.New(restapi.Config{
 		Buckets: []restapi.Bucket{{Name: fuzzBucket, Gateway: core}}, Regions: core.Regions,
-		Failover: g.failover, Records: g.records, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
+		Failover: g.failover, Records: g.records, Keys: g.keys, Health: func() []health.Status { return []health.Status{{Region: "a", State: health.Up}} },
 		Access: restapi.NewAccess(fuzzAdminToken, []string{fuzzAPIToken}, true), Ready: func() error { return nil }, MaxJSONBytes: 4 << 10,
 		Stats: func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -279,8 +280,8 @@ func (g *whole) wantRefusal(w *httptest.ResponseRecorder) {
 	if w.Code == http.StatusMethodNotAllowed && w.Header().Get("Allow") == "" || w.Code == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
 		g.t.Errorf("status %d without the header that belongs to it", w.Code)
 	}
-	if len(g.changes) > 0 || len(g.failover.asked)+len(g.failover.removed) > 0 {
-		g.t.Errorf("refused with code %s, and done: %q changed, %v", p.Code, g.changes, g.failover)
+	if len(g.changes) > 0 || len(g.failover.asked)+len(g.failover.removed)+len(g.keys.asked) > 0 {
+		g.t.Errorf("refused with code %s, and done: %q changed, %v, %v", p.Code, g.changes, g.failover, g.keys.asked)
 	}
 }
 

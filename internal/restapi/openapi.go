@@ -106,6 +106,14 @@ func jsonFails() fails {
 	}
 }
 
+// accessKeyFails are those of an access key that is to be changed.
+func accessKeyFails() fails {
+	return fails{
+		http.StatusBadRequest: {"InvalidURI"}, http.StatusNotFound: {"NoSuchAccessKey"}, http.StatusConflict: {"ConfiguredKey"},
+		http.StatusServiceUnavailable: {"ServiceUnavailable"},
+	}
+}
+
 // fails are those of any operation in the area.
 func (a Area) fails() fails {
 	f := fails{http.StatusForbidden: {"ForeignHost", "ForeignOrigin"}, http.StatusInternalServerError: {"InternalError"}}
@@ -141,6 +149,7 @@ const (
 	tagObjects    = "Objects"
 	tagFailover   = "Failover"
 	tagConflicts  = "Conflicts"
+	tagKeys       = "Keys"
 	tagAdmin      = "Administration"
 	tagMonitoring = "Monitoring"
 	tagDocument   = "Document"
@@ -168,6 +177,7 @@ func describe(paths []path) *huma.OpenAPI {
 			{Name: tagObjects, Description: "What is stored."},
 			{Name: tagFailover, Description: "Promotions, and what each put at risk."},
 			{Name: tagConflicts, Description: "Where both sides of a failover changed a key."},
+			{Name: tagKeys, Description: "Access keys, which S3 clients sign their requests with."},
 			{Name: tagAdmin, Description: "The state of the gateway, and what it did."},
 			{Name: tagMonitoring, Description: "For people, orchestrators and Prometheus."},
 			{Name: tagDocument, Description: "What you are reading."},

@@ -11,7 +11,9 @@ const (
 	exampleBucket = "tandem"
 	exampleKey    = "docs/readme.md"
 	exampleETag   = "1fe0ed139448339aa95c856de3282ba4"
-	exampleTime   = "2026-03-01T12:00:00.123Z"
+	// An ID of the form that they have.
+	exampleAccessKey = "TANDEMEXAMPLEEXAMPLE"
+	exampleTime      = "2026-03-01T12:00:00.123Z"
 	// What checksums of "# Read me\n" are in headers.
 	exampleMD5    = "H+DtE5RIM5qpXIVt4ygrpA=="
 	exampleSHA256 = "4EgA5jmrPuWmCBaVcHyvURDbm4RWkoMcNi6GPZFpWTg="
@@ -49,6 +51,8 @@ func pathParameter(name string) *huma.Param {
 		p.Description, p.Schema, p.Example = "The object's key: 1 to 1024 bytes of UTF-8.", &huma.Schema{Type: "string", MinLength: new(1), MaxLength: new(1024)}, exampleKey
 	case "name":
 		p.Description, p.Schema, p.Example = "The region's name.", text(), "secondary"
+	case "accessKey":
+		p.Description, p.Schema, p.Example = "The access key's ID.", text(), exampleAccessKey
 	case "epoch":
 		p.Description, p.Schema, p.Example = "The epoch that the promotion began.", number, 2
 	case "id":

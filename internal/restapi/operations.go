@@ -234,6 +234,36 @@ func (a *API) operations() []operation {
 				http.StatusBadRequest: {"InvalidURI"}, http.StatusConflict: {"NotRemovable"}, http.StatusServiceUnavailable: {"ServiceUnavailable"},
 			},
 		}},
+		{readOnly, "/admin/keys", "ListKeys", Admin, ofGateway(a.getKeys), about{
+			tag: tagKeys, summary: "The access keys of S3 clients", detail: "Without their secrets.",
+			responses: map[int]response{http.StatusOK: {what: "All of them.", content: typeOf[keysBody]()}},
+		}},
+		{"POST", "/admin/keys", "CreateKey", Admin, ofGateway(a.createKey), about{
+			tag: tagKeys, summary: "Make an access key", detail: "It is in force at once. The answer alone has its secret.",
+			takes: optional(jsonNamed(map[string]newKeyBody{
+				"bounded": {Name: "website", Role: "read-only", Buckets: []string{exampleBucket}, Prefixes: []string{"docs/"}},
+				"plain":   {Name: "backup"},
+			})),
+			responses: map[int]response{http.StatusCreated: {what: "The key, and its secret.", always: []string{"Cache-Control"}, content: typeOf[issuedKeyBody]()}},
+			fails: merge(jsonFails(), fails{
+				http.StatusNotFound: {"NoSuchBucket"}, http.StatusServiceUnavailable: {"ServiceUnavailable"},
+			}),
+		}},
+		{"POST", "/admin/keys/{accessKey}/disable", "DisableKey", Admin, withAccessKey(a.disableKey), about{
+			tag: tagKeys, summary: "Disable an access key", detail: "No request is let in by it from the answer on, nor by a URL that was presigned with it.",
+			responses: map[int]response{http.StatusOK: {what: "The key, disabled.", content: typeOf[keyBody]()}},
+			fails:     accessKeyFails(),
+		}},
+		{"POST", "/admin/keys/{accessKey}/enable", "EnableKey", Admin, withAccessKey(a.enableKey), about{
+			tag: tagKeys, summary: "Enable an access key that was disabled",
+			responses: map[int]response{http.StatusOK: {what: "The key, enabled.", content: typeOf[keyBody]()}},
+			fails:     merge(accessKeyFails(), fails{http.StatusConflict: {"SecretLost"}}),
+		}},
+		{"POST", "/admin/keys/{accessKey}/rotate", "RotateKey", Admin, withAccessKey(a.rotateKey), about{
+			tag: tagKeys, summary: "Give an access key another secret", detail: "The old one is good for nothing from the answer on, which alone has the new one.",
+			responses: map[int]response{http.StatusOK: {what: "The key, and its new secret.", always: []string{"Cache-Control"}, content: typeOf[issuedKeyBody]()}},
+			fails:     merge(accessKeyFails(), fails{http.StatusConflict: {"Overtaken"}}),
+		}},
 		{readOnly, "/admin/audit", "ListAudit", Admin, ofGateway(a.getAudit), about{
 			tag: tagAdmin, summary: "The audit chain", parameters: pageParameters(),
 			responses: map[int]response{http.StatusOK: {what: "A page.", content: typeOf[auditPage]()}},

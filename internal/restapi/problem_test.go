@@ -25,7 +25,7 @@ func newAPI(t *testing.T, g Gateway) *API {
 	t.Helper()
 	a, err := New(Config{
 		Buckets: []Bucket{{Name: "bucket", Gateway: g}}, Regions: func() []string { return nil },
-		Failover: noFailover{}, Records: noRecords{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
+		Failover: noFailover{}, Records: noRecords{}, Keys: noKeys{}, Health: func() []health.Status { return nil }, Access: NewAccess("", nil, true), Ready: func() error { return nil }, MaxJSONBytes: 1 << 20,
 		Stats:          func(context.Context) (stats.Report, error) { return stats.Report{}, nil },
 		MetricsHandler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler),
 	})
@@ -41,6 +41,7 @@ type noGateway struct{ Gateway }
 type (
 	noFailover struct{ Failover }
 	noRecords  struct{ Records }
+	noKeys     struct{ Keys }
 )
 
 // answer is how a front renders an error.

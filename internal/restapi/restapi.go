@@ -46,6 +46,8 @@ type Config struct {
 	Failover Failover
 	// Records tells of failovers, conflicts and the audit chain. Required.
 	Records Records
+	// Keys are the access keys of S3 clients. Required.
+	Keys Keys
 	// Health of each region, in the configured order. Required.
 	Health func() []health.Status
 	// Uncompared is how many keys of a bucket were never compared in a region; known is false
@@ -83,9 +85,9 @@ type API struct {
 
 // New returns the front.
 func New(cfg Config) (*API, error) {
-	if len(cfg.Buckets) == 0 || cfg.Regions == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Health == nil || cfg.Stats == nil || cfg.Access == nil || cfg.Ready == nil ||
+	if len(cfg.Buckets) == 0 || cfg.Regions == nil || cfg.Failover == nil || cfg.Records == nil || cfg.Keys == nil || cfg.Health == nil || cfg.Stats == nil || cfg.Access == nil || cfg.Ready == nil ||
 		cfg.MaxJSONBytes <= 0 || cfg.MetricsHandler == nil || cfg.Logger == nil {
-		return nil, errors.New("restapi: Buckets, Regions, Failover, Records, Health, Stats, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
+		return nil, errors.New("restapi: Buckets, Regions, Failover, Records, Keys, Health, Stats, Access, Ready, MaxJSONBytes, MetricsHandler and Logger are required")
 	}
 	if err := checkBuckets(cfg.Buckets); err != nil {
 		return nil, err
