@@ -87,7 +87,7 @@ region and are replicated to the others, reads fall back when the active fails.
 	env.caFile, env.bucket = new(string), new(string)
 	root.AddCommand(newDoctor(env))
 	root.AddCommand(newPut(env), newGet(env), newLs(env), newRm(env), newHead(env), newCp(env), newReplication(env), newMan(env))
-	root.AddCommand(newServe(env), newStatus(env), newStats(env), newPromote(env), newSign(env), newFailovers(env), newConflicts(env), newRegions(env), newAudit(env),
+	root.AddCommand(newServe(env), newStatus(env), newStats(env), newPromote(env), newSign(env), newFailovers(env), newConflicts(env), newRegions(env), newKeys(env), newAudit(env),
 		newConfig(env), newJournal(env), newVersion(env), newRegionServer(env))
 	for _, cmd := range root.Commands() {
 		if !slices.Contains([]string{"serve", "config", "doctor", "journal", "version", "man", regionServer}, cmd.Name()) { // those ask no gateway

@@ -18,7 +18,7 @@ import (
 const regionServer = "region-server"
 
 func newServe(env environment) *cobra.Command {
-	var repair bool
+	var repair, forgetKeys bool
 	file := newConfigFile(env)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -32,6 +32,10 @@ Every region's bucket has a mark of the journal that uses it. Where one is newer
 journal, because that was restored from a backup, or another journal's, the gateway does not
 start. With --repair it takes the regions over as they are: every key is read again in the active
 region, and no region counts as compared. Make sure first that no other gateway runs.
+
+The secrets of access keys are sealed in the journal under the master key (MASTER_KEY, or master.key in
+DATA_DIR). Where that is lost or another one, the gateway does not start. With --forget-access-keys it
+disables the keys whose secrets it cannot open, until they are given others by tandem keys rotate.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,10 +50,10 @@ region, and no region counts as compared. Make sure first that no other gateway 
 			var a *app.App
 			a, err = app.New(cmd.Context(), cfg, app.Options{
 				RegionCommand: []string{executable, regionServer},
-				Repair:        repair,
-				Version:       readBuild().Version,
-				Started:       func(urls app.URLs) { greet(env.stdout, urls, a) },
-				Logger:        newLogger(env.stderr, cfg),
+				Repair:        repair, ForgetAccessKeys: forgetKeys,
+				Version: readBuild().Version,
+				Started: func(urls app.URLs) { greet(env.stdout, urls, a) },
+				Logger:  newLogger(env.stderr, cfg),
 			})
 			if err != nil {
 				return failed(err)
@@ -59,6 +63,7 @@ region, and no region counts as compared. Make sure first that no other gateway 
 	}
 	file.add(cmd)
 	cmd.Flags().BoolVar(&repair, "repair", false, "take over regions that know of more than the journal")
+	cmd.Flags().BoolVar(&forgetKeys, "forget-access-keys", false, "disable the access keys whose secrets the master key does not open")
 	return cmd
 }
 
