@@ -48,8 +48,8 @@ func newKeysCreate(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Make an access key, and show its secret for the only time",
-		Long: `Make an access key, and show its secret for the only time: it goes to standard output, and nothing
-tells it again.
+		Long: `Make an access key, and show its secret for the only time: it goes to standard output, as a file that
+AWS's tools read (AWS_SHARED_CREDENTIALS_FILE), and nothing tells it again.
 
   read-only   reads and lists
   read-write  writes and deletes as well
@@ -91,7 +91,7 @@ func printIssued(env environment, data []byte, asJSON bool) error {
 	if !issued.Key.Enabled {
 		fmt.Fprintf(env.stderr, "the key is disabled; tandem keys enable %s\n", issued.Key.ID)
 	}
-	_, err := fmt.Fprintf(env.stdout, "aws_access_key_id = %s\naws_secret_access_key = %s\n", issued.Key.ID, issued.Secret)
+	_, err := fmt.Fprintf(env.stdout, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", issued.Key.ID, issued.Secret)
 	return failed(err)
 }
 

@@ -57,11 +57,14 @@ func (k Key) reaches(bucket, key string) bool {
 
 func (k Key) mayWrite() bool { return k.Role == Admin || k.Role == ReadWrite }
 
+// mayRead is true of every role there is: any other text opens nothing.
+func (k Key) mayRead() bool { return k.mayWrite() || k.Role == ReadOnly }
+
 // authorise lets through what the caller may do. Two things are only known later, and are judged there by the same rules: the
 // source of a copy (source), and each of many keys to delete (deleteObjects).
 func (c *call) authorise() error {
 	isRead := slices.Contains([]s3op.Class{s3op.ReadObject, s3op.ReadBucket, s3op.ReadService}, c.op.Class)
-	if !isRead && !c.caller.mayWrite() || c.name != "" && !c.caller.opens(c.name) {
+	if !c.caller.mayRead() || !isRead && !c.caller.mayWrite() || c.name != "" && !c.caller.opens(c.name) {
 		return accessDenied()
 	}
 	if c.isWithinPrefixes() {

@@ -128,3 +128,19 @@ func TestAMarkStaysThatOfItsBucket(t *testing.T) {
 		t.Errorf("got %+v, %v for a bucket that was never marked", m, err)
 	}
 }
+
+func TestTheSchemaWithAccessKeysCanBeUndone(t *testing.T) {
+	path := firstSchema(t)
+	for _, version := range []int64{6, 5, 6} {
+		if err := sqlite.Migrate(t.Context(), path, version); err != nil {
+			t.Fatalf("to schema %d: %v", version, err)
+		}
+	}
+	j := newJournal(t, sqlite.Config{Path: path})
+	if all, err := j.AccessKeys(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("got %v, %v, want no access key", all, err)
+	}
+	if o, err := j.Lookup(t.Context(), "bucket", "copied"); err != nil || len(o.Copies) != 2 {
+		t.Errorf("got %+v, %v, want it as it was", o, err)
+	}
+}
