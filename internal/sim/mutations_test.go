@@ -57,7 +57,7 @@ var mutations = []mutation{
 	{name: mutant.LockUnderURL, history: "a_key_is_not_locked_while_a_url_is_open"},
 	{name: mutant.ResumedUnchecked, history: "a_download_goes_on_only_in_its_own_version"},
 	{name: mutant.DirtyNotLoadedAtStart, promises: []string{freshness}, within: 160, windows: 1, history: "a_promoted_regions_risk_is_known_after_a_restart"},
-	{name: mutant.DirtyNotLoadedAtPromotion, promises: []string{freshness, listings}, within: 40, history: "a_dirty_key_is_answered_by_who_has_it"},
+	{name: mutant.DirtyNotLoadedAtPromotion, promises: []string{freshness, listings}, within: 150, history: "a_dirty_key_is_answered_by_who_has_it"},
 	{name: mutant.ForbiddenIsDown, promises: []string{refusals}, within: 40, history: "nothing_is_promoted_for_a_403_or_a_skewed_clock"},
 	{name: mutant.CopiesOutlivePromotion, promises: []string{deletion, freshness, listings, convergence}, within: 200, history: "a_copy_under_way_does_not_land_in_the_new_active"},
 	{name: mutant.DoubtsUnlisted, promises: []string{doubtLedger}, within: 250, history: "a_promotion_knows_what_it_puts_at_risk_and_in_doubt"},
