@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -20,7 +21,7 @@ import (
 
 // ReadInput is what a client asks of a key.
 type ReadInput struct {
-	// Header holds Range, the conditional headers and X-Amz-Checksum-Mode; what
+	// Header holds Range, If-Range, the conditional headers and X-Amz-Checksum-Mode; what
 	// else is in it is left out.
 	Header http.Header
 	// PreferReplica asks a replica first, where it is current.
@@ -94,7 +95,48 @@ func (g *Gateway) Read(ctx context.Context, key string, in ReadInput) (*Read, er
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
+	return g.readIfRange(ctx, key, in)
+}
+
+// readIfRange honours If-Range, which S3 has not: the part that was asked for is answered only
+// while the object has that ETag, so that no client joins parts of two objects. Everything
+// else is answered whole.
+func (g *Gateway) readIfRange(ctx context.Context, key string, in ReadInput) (*Read, error) {
+	part, whole, isConditional := ifRange(in.Header)
+	if !isConditional {
+		return g.read(ctx, key, in)
+	}
+	if part != nil {
+		in.Header = part
+		answer, err := g.read(ctx, key, in)
+		if s3op.KindOf(err) != s3op.Precondition {
+			return answer, err
+		}
+	}
+	in.Header = whole
 	return g.read(ctx, key, in)
+}
+
+// ifRange returns the header of a read of the part, on condition that the object has
+// the ETag of If-Range, and of one of the whole. part is nil where that condition could not
+// be told from another: a date, a weak ETag (RFC 9110, section 13.1.5), or beside
+// conditions that If-Match would replace.
+func ifRange(h http.Header) (part, whole http.Header, isConditional bool) {
+	etag := h.Get("If-Range")
+	if len(h["If-Range"]) == 0 || len(h["Range"]) == 0 {
+		return nil, nil, false
+	}
+	whole = h.Clone()
+	whole.Del("Range")
+	whole.Del("If-Range")
+	isStrong := len(etag) > 2 && etag[0] == '"' && strings.Index(etag[1:], `"`) == len(etag)-2
+	if !isStrong || len(h["If-Range"]) > 1 || len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 {
+		return nil, whole, true
+	}
+	part = h.Clone()
+	part.Del("If-Range")
+	part.Set("If-Match", etag)
+	return part, whole, true
 }
 
 func (g *Gateway) read(ctx context.Context, key string, in ReadInput) (*Read, error) {
@@ -404,7 +446,9 @@ func (r *reader) from(ctx context.Context, name string) (*Read, error) {
 	body := &resumedBody{
 		g: r.g, ctx: ctx, key: r.key, etag: o.ETag(), body: o.Body, tried: []string{name},
 	}
-	body.next, body.end = o.Span()
+	if body.next, body.end = o.Span(); r.in.Query.Has("partNumber") && o.Header.Get("Content-Range") == "" {
+		body.end = 0 // where the part begins the region did not say
+	}
 	return &Read{Attributes: o.Attributes, Body: body, Region: name}, nil
 }
 

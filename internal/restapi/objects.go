@@ -155,7 +155,7 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, b Bucket, key st
 	if err != nil {
 		return err
 	}
-	answer, err := read(r, b, key, in)
+	answer, err := b.Gateway.Read(r.Context(), key, in)
 	if err != nil {
 		return err
 	}
@@ -183,45 +183,6 @@ func (a *API) getObject(w http.ResponseWriter, r *http.Request, b Bucket, key st
 		return nil
 	}
 	return pace.Copy(w, answer.Body)
-}
-
-// read honours If-Range, which S3 has not: the part that was asked for is answered only
-// while the object has that ETag, so that no client joins parts of two objects. Everything
-// else is answered whole.
-func read(r *http.Request, b Bucket, key string, in gateway.ReadInput) (*gateway.Read, error) {
-	part, whole, isConditional := ifRange(r.Header)
-	if !isConditional {
-		return b.Gateway.Read(r.Context(), key, in)
-	}
-	if part != nil {
-		in.Header = part
-		answer, err := b.Gateway.Read(r.Context(), key, in)
-		if s3op.KindOf(err) != s3op.Precondition {
-			return answer, err
-		}
-	}
-	in.Header = whole
-	return b.Gateway.Read(r.Context(), key, in)
-}
-
-// ifRange returns the header of a read of the part, on condition that the object has
-// the ETag of If-Range, and of one of the whole. part is nil where that condition could not
-// be told from another: a date, a weak ETag (RFC 9110, section 13.1.5), or beside
-// conditions that If-Match would replace.
-func ifRange(h http.Header) (part, whole http.Header, isConditional bool) {
-	etag := h.Get("If-Range")
-	if len(h["If-Range"]) == 0 || len(h["Range"]) == 0 {
-		return nil, nil, false
-	}
-	whole = h.Clone()
-	whole.Del("Range")
-	isStrong := len(etag) > 2 && etag[0] == '"' && strings.Index(etag[1:], `"`) == len(etag)-2
-	if !isStrong || len(h["If-Range"]) > 1 || len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 {
-		return nil, whole, true
-	}
-	part = h.Clone()
-	part.Set("If-Match", etag)
-	return part, whole, true
 }
 
 func readInput(r *http.Request) (gateway.ReadInput, error) {
