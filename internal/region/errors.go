@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gnew/tandem/internal/mutant"
 	"github.com/gnew/tandem/internal/s3op"
@@ -222,9 +223,9 @@ func isOurs(e *Error) bool {
 	case "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "InvalidToken",
 		"AuthorizationHeaderMalformed", "TokenRefreshRequired", "PermanentRedirect", "AllAccessDisabled", "AccountProblem":
 		return true
-	}
-	if e.Code == "AccessDenied" {
-		return !slices.Contains(mayBeLocked, e.Operation)
+	case "AccessDenied":
+		// AWS names who asked, which is us, and the bucket there.
+		return strings.Contains(e.Message, "is not authorized to perform") || !slices.Contains(mayBeLocked, e.Operation)
 	}
 	return e.Status >= 300 && e.Status < 400 && e.Status != http.StatusNotModified
 }
