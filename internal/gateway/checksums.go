@@ -79,3 +79,13 @@ func (c *checksums) verify() error {
 	}
 	return nil
 }
+
+// VerifyBody holds a body that no region will see against what its client said of it in the header: Content-MD5 and checksums.
+func VerifyBody(h http.Header, body []byte) error {
+	sums, err := newChecksums(h)
+	if err != nil {
+		return err
+	}
+	_, _ = sums.Write(body)
+	return sums.verify()
+}

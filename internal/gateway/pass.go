@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/gnew/tandem/internal/journal"
 	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/route"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -53,6 +57,10 @@ func (s *Source) header(active string) (string, error) {
 	if r == nil {
 		return "", unavailable(active, "the bucket of the source is not in it", nil)
 	}
+	// Where keys are paths of files "a//b" would name another key, and ".." another bucket.
+	if err := r.CheckKey(s.Key); err != nil {
+		return "", region.ToClient(err)
+	}
 	value := "/" + r.Bucket() + "/" + s3op.EscapePath(s.Key)
 	if s.VersionID != "" {
 		value += "?versionId=" + url.QueryEscape(s.VersionID)
@@ -62,8 +70,8 @@ func (s *Source) header(active string) (string, error) {
 
 // from puts the source into the request, once it is what clients were told of.
 func (q *Request) from(ctx context.Context, s *Source, active string) error {
-	if s.VersionID == "" {
-		if err := s.Of.settled(ctx, s.Key); err != nil {
+	if s.VersionID == "" || s.VersionID == nullVersion {
+		if err := s.Of.settled(ctx, s.Key, active); err != nil {
 			return err
 		}
 	}
@@ -75,6 +83,10 @@ func (q *Request) from(ctx context.Context, s *Source, active string) error {
 	q.Header.Set("X-Amz-Copy-Source", value)
 	return nil
 }
+
+// nullVersion is the id of what a key was given while its bucket had no versions: where that is still so, of whatever it holds.
+// Source: Amazon S3 User Guide, "How S3 Versioning works".
+const nullVersion = "null"
 
 // Trailer is a checksum behind a body.
 type Trailer = region.Trailer
@@ -88,6 +100,10 @@ type Answer struct {
 	Region   string
 	// Bucket is what the region calls the bucket, in the Document too.
 	Bucket string
+	// Freshness is "" where the answer is of no version that the index could know.
+	Freshness route.Freshness
+	// Fallback: a replica answered, although the active was asked first.
+	Fallback bool
 }
 
 // maxDocumentBytes bounds an answer that is looked into.
@@ -116,7 +132,15 @@ func (g *Gateway) Stage(ctx context.Context, q Request, source *Source) (*Answer
 			return nil, err
 		}
 	}
-	return g.passTo(ctx, active, q)
+	body := &countedBody{body: q.Body, limit: math.MaxInt64}
+	if q.Body != nil {
+		q.Body = body
+	}
+	answer, err := g.passTo(ctx, active, q)
+	if ours := body.failure(); err != nil && ours != nil {
+		err = ours // the region saw a request cut short
+	}
+	return answer, err
 }
 
 func (g *Gateway) passTo(ctx context.Context, name string, q Request) (*Answer, error) {
@@ -129,6 +153,11 @@ func (g *Gateway) passTo(ctx context.Context, name string, q Request) (*Answer, 
 
 // Ask carries a read about the bucket: the active answers, or, while that is down, the next region that does.
 func (g *Gateway) Ask(ctx context.Context, q Request) (*Answer, error) {
+	if q.Key != "" {
+		if err := checkKey(q.Key); err != nil {
+			return nil, err
+		}
+	}
 	v := g.view.Load()
 	answer, err := g.passTo(ctx, v.Active, q)
 	for _, name := range v.names {
@@ -137,6 +166,7 @@ func (g *Gateway) Ask(ctx context.Context, q Request) (*Answer, error) {
 			continue
 		}
 		if other, otherErr := g.passTo(ctx, name, q); otherErr == nil {
+			other.Fallback = true
 			return other, nil
 		}
 	}
@@ -146,32 +176,70 @@ func (g *Gateway) Ask(ctx context.Context, q Request) (*Answer, error) {
 // Look carries a read of something that belongs to a key, such as its tags, or of a version by its id, which only the
 // active's own S3 knows. Its answer has no ETag to tell a version by,
 // so a region answers that holds the acknowledged one: the active where the key is settled there, else the one that a
-// read of the key is answered by.
-func (g *Gateway) Look(ctx context.Context, q Request) (*Answer, error) {
+// read of the key is answered by. allowStale takes what belongs to an older version rather than nothing.
+func (g *Gateway) Look(ctx context.Context, q Request, allowStale bool) (*Answer, error) {
 	if err := checkKey(q.Key); err != nil {
 		return nil, err
 	}
-	v := g.view.Load()
-	if _, dirty := v.dirty.has(q.Key); !dirty && !v.regressed[v.Active] && v.compared[v.Active] || q.Query.Has("versionId") {
-		answer, err := g.passTo(ctx, v.Active, q)
-		e, ok := errors.AsType[*region.Error](err)
-		if !ok || !region.IsDown(e) && !region.IsNotFound(e) || q.Query.Has("versionId") {
+	for {
+		v := g.view.Load()
+		answer, err := g.look(ctx, v, q, allowStale)
+		if !g.foundOlder(v) {
 			return answer, err
 		}
+		if err == nil {
+			_ = answer.Body.Close()
+		}
 	}
-	held, err := g.read(ctx, q.Key, ReadInput{HeadOnly: true})
+}
+
+func (g *Gateway) look(ctx context.Context, v *view, q Request, allowStale bool) (*Answer, error) {
+	if q.Query.Has("versionId") {
+		if q.Query.Get("versionId") == nullVersion {
+			// On a bucket without versions that is whatever is there. (A key is deleted; a replica that has not heard of
+			// that is promoted: the deleted object would be read.)
+			if err := g.settled(ctx, q.Key, v.Active); err != nil {
+				return nil, err
+			}
+		}
+		return g.passTo(ctx, v.Active, q)
+	}
+	if _, dirty := v.dirty.has(q.Key); !dirty && !v.regressed[v.Active] && v.compared[v.Active] {
+		answer, err := g.passTo(ctx, v.Active, q)
+		if err == nil {
+			answer.Freshness = route.Current
+			return answer, nil
+		}
+		if e, ok := errors.AsType[*region.Error](err); !ok || !region.IsDown(e) && !region.IsNotFound(e) {
+			return nil, err
+		}
+	}
+	held, err := g.read(ctx, q.Key, ReadInput{HeadOnly: true, AllowStale: allowStale})
 	if err != nil {
 		return nil, err
 	}
-	return g.passTo(ctx, held.Region, q)
+	answer, err := g.passTo(ctx, held.Region, q)
+	if err != nil {
+		return nil, err
+	}
+	answer.Freshness, answer.Fallback = held.Freshness, held.Fallback
+	return answer, nil
 }
 
-// settled reports nil where the active holds the acknowledged version of a key that a write is to be made from.
-func (g *Gateway) settled(ctx context.Context, key string) error {
+// settled reports nil where the region of that name, which is active, holds the acknowledged version of a key that a write is
+// to be made from.
+func (g *Gateway) settled(ctx context.Context, key, active string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	return g.requireSettled(ctx, key)
+	if err := g.requireSettled(ctx, key); err != nil {
+		return err
+	}
+	// The source may be of another bucket, which is told of a promotion a little earlier or later.
+	if g.view.Load().Active != active {
+		return unavailable(active, "another region is being promoted", nil)
+	}
+	return nil
 }
 
 // carried is a write whose request the region carries out by itself.
@@ -189,16 +257,27 @@ type carried struct {
 	etag func(region.Attributes, []byte) (string, error)
 }
 
+// conditions are those of the request, for whose sake it may be refused.
+func (c *carried) conditions(op journal.Operation) (http.Header, error) {
+	conditions, err := putConditions(c.Header)
+	if err == nil && len(conditions) > 0 && op != journal.Complete {
+		// Regions are asked what they do with conditions on a PUT and on a completion. One that ignored this would let
+		// two clients create one key.
+		err = notImplemented("conditions on " + string(c.Operation) + " are not implemented; on PutObject and CompleteMultipartUpload they are")
+	}
+	return conditions, err
+}
+
 // Copy carries a CopyObject.
 func (g *Gateway) Copy(ctx context.Context, q Request, source Source) (Result, error) {
-	return g.carry(ctx, journal.Put, carried{Request: q, source: &source, needsSettled: hasConditions(q.Header), isLong: true, etag: func(_ region.Attributes, document []byte) (string, error) {
+	return g.carry(ctx, journal.Put, carried{Request: q, source: &source, isLong: true, etag: func(_ region.Attributes, document []byte) (string, error) {
 		return etagIn(document, "CopyObjectResult")
 	}})
 }
 
 // Complete carries a CompleteMultipartUpload. etags are those of its parts, in order.
 func (g *Gateway) Complete(ctx context.Context, q Request, etags []string) (Result, error) {
-	return g.carry(ctx, journal.Complete, carried{Request: q, needsSettled: hasConditions(q.Header), isLong: true, brings: etagOfParts(etags), etag: func(_ region.Attributes, document []byte) (string, error) {
+	return g.carry(ctx, journal.Complete, carried{Request: q, isLong: true, brings: etagOfParts(etags), etag: func(_ region.Attributes, document []byte) (string, error) {
 		return etagIn(document, "CompleteMultipartUploadResult")
 	}})
 }
@@ -208,14 +287,14 @@ func (g *Gateway) Change(ctx context.Context, q Request) (Result, error) {
 	return g.carry(ctx, journal.Put, carried{Request: q, needsSettled: true, etag: func(region.Attributes, []byte) (string, error) { return "", nil }})
 }
 
-func hasConditions(h http.Header) bool {
-	return len(h["If-Match"]) > 0 || len(h["If-None-Match"]) > 0
-}
-
 // carry carries a write that the region does all of. What it left is read back, for the answer does not
 // say all that the index has of a key.
 func (g *Gateway) carry(ctx context.Context, op journal.Operation, c carried) (Result, error) {
 	if err := checkKey(c.Key); err != nil {
+		return Result{}, err
+	}
+	conditions, err := c.conditions(op)
+	if err != nil {
 		return Result{}, err
 	}
 	w, err := g.begin(ctx, c.Key, op)
@@ -223,16 +302,15 @@ func (g *Gateway) carry(ctx context.Context, op journal.Operation, c carried) (R
 		return Result{}, err
 	}
 	p := c.passed()
-	w.passed, w.brings, w.conditional = &p, c.brings, c.needsSettled
+	w.passed, w.brings, w.conditions, w.conditional = &p, c.brings, conditions, c.needsSettled
 	if c.isLong {
 		w.timeout *= completeTimeoutFactor
 		p.Timeout = w.timeout
 	}
-	if hasConditions(c.Header) {
-		if w.conditions, err = putConditions(c.Header); err == nil {
-			err = w.admitConditions(w.ctx, func(honoured region.Conditions) bool { return honoured.Put })
-		}
-	} else if c.needsSettled {
+	switch {
+	case len(conditions) > 0:
+		err = w.admitConditions(w.ctx, func(honoured region.Conditions) bool { return honoured.Put })
+	case c.needsSettled:
 		err = g.requireSettled(w.ctx, c.Key)
 	}
 	if err == nil && c.source != nil {
@@ -251,15 +329,22 @@ func (g *Gateway) carry(ctx context.Context, op journal.Operation, c carried) (R
 	return w.end(w.carryOut(p, c.etag))
 }
 
-// remember notes the key's version from before the write.
+// formerly is what was known of a key before a write.
+type formerly struct {
+	version journal.Version
+	// held is what the active said of it, where that held already what the write brings; else nil.
+	held *region.Attributes
+}
+
+// remember notes what is known of the key before the write.
 func (w *write) remember() error {
 	o, err := w.g.lookup(w.ctx, w.key)
 	if err != nil {
 		return err
 	}
-	w.before = new(journal.Version)
+	w.before = &formerly{held: w.heldAlready()}
 	if o != nil {
-		*w.before = o.Version
+		w.before.version = o.Version
 	}
 	return nil
 }
@@ -280,7 +365,7 @@ func (w *write) carryOut(p region.Passed, etagOf func(region.Attributes, []byte)
 	if err != nil {
 		return journal.Written{}, w.errorInside(p.Operation, err)
 	}
-	held, err := w.active.Head(w.ctx, w.key, nil)
+	held, err := w.active.Head(w.ctx, w.key, customerKey(p.Header))
 	if err != nil {
 		// It was carried out, and what it left is for the settler to find.
 		return journal.Written{}, &region.Error{Region: w.active.Name(), Operation: p.Operation, Outcome: region.Ambiguous, Err: err}
@@ -291,9 +376,35 @@ func (w *write) carryOut(p region.Passed, etagOf func(region.Attributes, []byte)
 	return written(held.Header, etag, held.Size()), nil
 }
 
+// customerKey is what a region that encrypts with its client's key has to be told before it says anything of the object.
+// Source: Amazon S3 User Guide, "Using server-side encryption with customer-provided keys".
+func customerKey(h http.Header) http.Header {
+	of := make(http.Header)
+	for name, values := range h {
+		if strings.HasPrefix(name, "X-Amz-Server-Side-Encryption-Customer-") {
+			of[name] = values
+		}
+	}
+	return of
+}
+
+// heldAlready is what the active says of the key where that has, by the index, what the write brings; else nil.
+func (w *write) heldAlready() *region.Attributes {
+	o, err := w.g.lookup(w.ctx, w.key)
+	if err != nil || o == nil || o.Deleted || w.brings == "" || o.ETag != w.brings || !isClean(o, w.active.Name()) {
+		return nil
+	}
+	held, err := w.active.Head(w.ctx, w.key, nil)
+	if err != nil || held.ETag() != w.brings {
+		return nil
+	}
+	return &held
+}
+
 // uploadGone is err, made a refusal where the upload that was to be completed is gone, and certainly was not completed by a first
 // sending of the request, which something on the way has then repeated: nothing was written since before the intent, and the region holds what
-// the index says. (An id of long ago, or of another region, is not in doubt.)
+// the index says. (An id of long ago, or of another region, is not in doubt; nor is an upload whose completion was acknowledged, and whose
+// client asks again.)
 func (w *write) uploadGone(err error) error {
 	e, ok := errors.AsType[*region.Error](err)
 	if !ok || e.Code != "NoSuchUpload" || w.before == nil {
@@ -308,19 +419,30 @@ func (w *write) uploadGone(err error) error {
 	if o != nil {
 		active := w.active.Name()
 		ours := slices.DeleteFunc(slices.Clone(o.Intents), func(i journal.Intent) bool { return i.Region != active })
-		if o.Version != *w.before || o.Unsettled || len(ours) > 1 {
+		if o.Version != w.before.version || o.Unsettled || len(ours) > 1 {
 			return err
 		}
 		if !o.Deleted && !o.Version.IsZero() {
 			expected = o.Copy(active).ETag
 		}
 	}
-	if isHeld := headErr == nil; isHeld && (held.ETag() != expected || expected == w.brings) || !isHeld && expected != "" {
+	isHeld := headErr == nil
+	if isHeld != (expected != "") || isHeld && held.ETag() != expected {
+		return err
+	}
+	// What it brings was there before: only that it is as it was tells that it was not written once more.
+	if isHeld && expected == w.brings && (w.before.held == nil || !isSame(*w.before.held, held)) {
 		return err
 	}
 	refused := *e
 	refused.Outcome = region.Rejected
 	return &refused
+}
+
+// isSame reports whether two answers speak of one object, as far as anybody can see.
+func isSame(a, b region.Attributes) bool {
+	return a.ETag() == b.ETag() && a.LastModified().Equal(b.LastModified()) &&
+		maps.EqualFunc(s3op.StoredHeaders(a.Header), s3op.StoredHeaders(b.Header), slices.Equal)
 }
 
 // document is the answer of an operation that may say in the body of a 200 that it failed.

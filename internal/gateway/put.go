@@ -116,17 +116,19 @@ func (w *write) putHeld(h http.Header, from io.Reader, size int64) (Result, erro
 
 // judged is err, made ambiguous where the condition may have failed on account of the write itself:
 // what stands between us and the region may have sent it twice, and this is the second one's answer. etag is that
-// of the write. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.) Where the
+// of the write, "" where that is not known: then anything but what the index says may be it. (A lock is created; a proxy sends that again; 412: nobody holds it, and nobody ever will.) Where the
 // condition does not hold by the index, for which the key was settled when it was begun, the answer is what it seems.
 func (w *write) judged(err error, etag string) error {
 	if !w.conditional || !region.IsPrecondition(err) || mutant.On(mutant.OwnDuplicateRefuses) {
 		return err
 	}
-	if o, lookupErr := w.g.lookup(w.ctx, w.key); lookupErr == nil && !holds(w.conditions, o, w.active.Name()) {
+	o, lookupErr := w.g.lookup(w.ctx, w.key)
+	if lookupErr == nil && !holds(w.conditions, o, w.active.Name()) {
 		return err
 	}
 	held, headErr := w.active.Head(w.ctx, w.key, nil)
-	if headErr != nil && !region.IsNotFound(headErr) || headErr == nil && held.ETag() == etag {
+	isKnown := etag != "" || lookupErr == nil && held.ETag() == heldBy(o, w.active.Name())
+	if headErr != nil && !region.IsNotFound(headErr) || headErr == nil && (held.ETag() == etag || !isKnown) {
 		return &region.Error{Region: w.active.Name(), Operation: string(w.operation), Outcome: region.Ambiguous, Err: err}
 	}
 	return err
@@ -134,14 +136,19 @@ func (w *write) judged(err error, etag string) error {
 
 // holds reports whether the conditions of a PUT hold by what the index says that the region holds.
 func holds(conditions http.Header, o *journal.Object, name string) bool {
-	held := ""
-	if o != nil && !o.Deleted {
-		held = o.Copy(name).ETag
-	}
+	held := heldBy(o, name)
 	if ifMatch := conditions.Get("If-Match"); ifMatch != "" {
 		return s3op.TrimETag(ifMatch) == held
 	}
 	return held == ""
+}
+
+// heldBy is the ETag of what the index says that the region holds, "" where that is nothing.
+func heldBy(o *journal.Object, name string) string {
+	if o == nil || o.Deleted {
+		return ""
+	}
+	return o.Copy(name).ETag
 }
 
 // putSmall reads the body first, so that a client's fault costs the region nothing

@@ -4,7 +4,11 @@ import (
 	"context"
 
 	"github.com/gnew/tandem/internal/journal"
+	"github.com/gnew/tandem/internal/route"
 )
+
+// Unknown is the freshness of what the index cannot put right.
+const Unknown = route.Unknown
 
 // The fronts know the journal's rows by these names, and no more of it.
 type (

@@ -68,8 +68,8 @@ type write struct {
 	passed   *region.Passed
 	answer   region.Attributes
 	document []byte
-	// before is the key's version from before a write that completes a client's upload; nil for any other.
-	before *journal.Version
+	// before is what was known of the key before a write that completes a client's upload; nil for any other.
+	before *formerly
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/xml"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gnew/tandem/internal/gateway"
@@ -20,6 +22,7 @@ func requestID() string { return rand.Text()[:16] }
 var notPassed = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 	"Date": true, "Server": true, "Alt-Svc": true, "Strict-Transport-Security": true, "Set-Cookie": true, "X-Amz-Replication-Status": true,
+	"X-Amz-Request-Id": true, // by ours the log finds the request
 }
 
 // header passes a region's header on.
@@ -45,7 +48,14 @@ func (c *call) pass(answer *gateway.Answer) error {
 		defer answer.Body.Close()
 	}
 	c.header(answer.Header)
-	c.w.Header().Set("X-Tandem-Region", answer.Region)
+	h := c.w.Header()
+	h.Set("X-Tandem-Region", answer.Region)
+	if answer.Freshness != "" {
+		h.Set("X-Tandem-Freshness", string(answer.Freshness))
+	}
+	if answer.Fallback {
+		h.Set("X-Tandem-Fallback", "true")
+	}
 	if answer.Document != nil {
 		return c.writeDocument(answer.Status, c.renamed(answer.Document, answer.Bucket))
 	}
@@ -92,6 +102,35 @@ func (c *call) renamed(document []byte, bucket string) []byte {
 }
 
 func element1(name, value string) []byte { return []byte("<" + name + ">" + value + "</" + name + ">") }
+
+// replaced puts content into every element of that name, which has no other of its name inside.
+func replaced(document []byte, name string, content []byte) []byte {
+	begin, end := []byte("<"+name+">"), []byte("</"+name+">")
+	var out []byte
+	for {
+		before, rest, ok := bytes.Cut(document, begin)
+		_, after, closed := bytes.Cut(rest, end)
+		if !ok || !closed {
+			return append(out, document...)
+		}
+		out = slices.Concat(out, before, begin, content, end)
+		document = after
+	}
+}
+
+// escapedXML is s as the text of an element.
+func escapedXML(s string) []byte {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(s)) // a Buffer takes everything
+	return b.Bytes()
+}
+
+// withoutAccounts puts everybody's owner in the place of the region's accounts, which are nothing that clients know: with some
+// servers an owner's name is the access key.
+func withoutAccounts(document []byte) []byte {
+	content := slices.Concat(element1("ID", gatewayOwner.ID), element1("DisplayName", gatewayOwner.DisplayName))
+	return replaced(replaced(document, "Owner", content), "Initiator", content)
+}
 
 // statuses are those of codes that have another than their kind.
 var statuses = map[string]int{
@@ -189,14 +228,23 @@ func storedEncoding(values []string) string {
 	return strings.Join(kept, ",")
 }
 
-// request is what a region is given of the request, but for its body.
+// ofPresigned are the parameters of a presigned URL that no header has.
+var ofPresigned = map[string]bool{"X-Amz-Algorithm": true, "X-Amz-Credential": true, "X-Amz-Expires": true, "X-Amz-Signature": true, "X-Amz-Signedheaders": true}
+
+// request is what a region is given of the request, but for its body. What SDKs that presign put into the query is the header
+// that it stands for, a checksum say: left out, it would not be verified.
 func (c *call) request() gateway.Request {
-	query := c.r.URL.Query()
-	for name := range query {
-		if strings.HasPrefix(name, "X-Amz-") {
-			delete(query, name) // of a presigned URL
+	query, header := c.r.URL.Query(), c.requestHeader()
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		of := http.CanonicalHeaderKey(name)
+		if !strings.HasPrefix(of, "X-Amz-") {
+			continue
 		}
+		if !ourHeaders[of] && !ofPresigned[of] && len(header[of]) == 0 {
+			header[of] = query[name]
+		}
+		delete(query, name)
 	}
 	delete(query, "x-id") // what an SDK calls the operation
-	return gateway.Request{Operation: c.op.Operation, Method: c.r.Method, Key: c.key, Query: query, Header: c.requestHeader()}
+	return gateway.Request{Operation: c.op.Operation, Method: c.r.Method, Key: c.key, Query: query, Header: header}
 }

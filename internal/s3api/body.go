@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/pace"
@@ -45,9 +46,19 @@ func (c *call) body() (body, error) {
 		return body{}, err
 	}
 	b := body{reader: content, size: size}
-	if name := c.r.Header.Get("X-Amz-Trailer"); name != "" {
-		name = http.CanonicalHeaderKey(name)
+	if c.signed.Payload != sigv4.SignedChunks {
+		// That there are checksums was seen to by Content.
+		name := http.CanonicalHeaderKey(strings.TrimSpace(strings.Join(c.r.Header["X-Amz-Trailer"], ",")))
+		if strings.Contains(name, ",") {
+			return body{}, s3op.NewError(s3op.Invalid, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		}
 		b.trailer = gateway.Trailer{Name: name, Value: func() string { return content.Trailer().Get(name) }}
+	}
+	if size == 0 {
+		// Whoever asks for no bytes would not come to the checksum behind them.
+		if _, err := io.Copy(io.Discard, content); err != nil {
+			return body{}, incomplete(err)
+		}
 	}
 	return b, nil
 }
@@ -55,25 +66,41 @@ func (c *call) body() (body, error) {
 // maxDocumentBytes bounds the documents that clients send: 1,000 keys, or 10,000 parts.
 const maxDocumentBytes = 4 << 20
 
-// document reads a document that the request brings, and verifies it.
-func (c *call) document() (*bytes.Reader, int64, error) {
+// document is one that a request brings.
+type document struct {
+	data []byte
+	// trailer is a checksum that came behind it, and is verified; the zero Trailer where there is none.
+	trailer gateway.Trailer
+}
+
+// in puts the document into a request, for the region to do with it what the operation says.
+func (d document) in(q *gateway.Request) {
+	q.Body, q.Size = bytes.NewReader(d.data), int64(len(d.data))
+	if d.trailer.Name != "" {
+		q.Header.Set(d.trailer.Name, d.trailer.Value())
+	}
+}
+
+// document reads a document that the request brings, and verifies its hash where that was signed. Other checksums in the
+// header are for whoever acts on the document.
+func (c *call) document() (document, error) {
 	b, err := c.body()
 	if err != nil {
-		return nil, 0, err
+		return document{}, err
 	}
 	if b.size > maxDocumentBytes {
-		return nil, 0, s3op.NewError(s3op.Invalid, "EntityTooLarge", fmt.Sprintf("the document is larger than the %d bytes allowed", maxDocumentBytes))
+		return document{}, s3op.NewError(s3op.Invalid, "EntityTooLarge", fmt.Sprintf("the document is larger than the %d bytes allowed", maxDocumentBytes))
 	}
 	data := make([]byte, b.size)
 	if _, err := io.ReadFull(b.reader, data); err != nil {
-		return nil, 0, incomplete(err)
+		return document{}, incomplete(err)
 	}
 	if b.sha256 != "" {
 		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != b.sha256 {
-			return nil, 0, s3op.NewError(s3op.Invalid, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+			return document{}, s3op.NewError(s3op.Invalid, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
 		}
 	}
-	return bytes.NewReader(data), b.size, nil
+	return document{data, b.trailer}, nil
 }
 
 func incomplete(err error) error {

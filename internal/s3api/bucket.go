@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gnew/tandem/internal/gateway"
 	"github.com/gnew/tandem/internal/s3op"
 )
 
@@ -27,7 +28,9 @@ type listedBucket struct {
 type listBucketsResult struct {
 	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListAllMyBucketsResult"`
 	Owner   owner
-	Buckets []listedBucket `xml:"Buckets>Bucket"`
+	Buckets struct { // there also where no bucket is
+		Bucket []listedBucket
+	}
 }
 
 // listBuckets lists the buckets that the caller may see. When they were made nobody knows: it says when the gateway was started.
@@ -35,7 +38,7 @@ func (c *call) listBuckets() error {
 	result := listBucketsResult{Owner: gatewayOwner}
 	for _, b := range c.Buckets {
 		if c.caller.opens(b.Name) {
-			result.Buckets = append(result.Buckets, listedBucket{b.Name, c.API.started.UTC().Format(timeFormat)})
+			result.Buckets.Bucket = append(result.Buckets.Bucket, listedBucket{b.Name, c.API.started.UTC().Format(timeFormat)})
 		}
 	}
 	return c.writeXML(result)
@@ -73,13 +76,22 @@ func (c *call) ask() error {
 	return c.passRenamed(answer)
 }
 
-// preflight asks a region's bucket whether a web page may ask.
+// preflightHeaders are what a browser says of the request to come.
+// Source: Amazon S3 API Reference, "OPTIONS object".
+var preflightHeaders = []string{"Access-Control-Request-Headers", "Access-Control-Request-Method", "Origin"}
+
+// preflight asks a region's bucket whether a web page may ask. Nobody has signed that: no more of it is passed on than a
+// browser says.
 func (c *call) preflight() error {
 	if c.bucket.Gateway == nil {
 		return s3op.NewError(s3op.Denied, "AccessForbidden", "CORSResponse: Bucket not found")
 	}
-	q := c.request()
-	q.Method = http.MethodOptions
+	q := gateway.Request{Operation: c.op.Operation, Method: http.MethodOptions, Key: c.key, Header: make(http.Header)}
+	for _, name := range preflightHeaders {
+		if values := c.r.Header[name]; len(values) > 0 {
+			q.Header[name] = values
+		}
+	}
 	answer, err := c.bucket.Gateway.Ask(c.r.Context(), q)
 	if err != nil {
 		return err

@@ -23,12 +23,16 @@ func (c *call) deleteObjects() error {
 	group.SetLimit(deleteWorkers)
 	for i, o := range in.Objects {
 		group.Go(func() error {
-			if !c.caller.reaches(c.name, o.Key) {
+			switch {
+			case !c.caller.reaches(c.name, o.Key):
 				errs[i] = accessDenied()
 				return nil
-			}
-			if o.VersionID != "" && o.VersionID != "null" {
+			case o.VersionID != "" && o.VersionID != "null":
 				errs[i] = s3op.NewError(s3op.NotImplemented, "NotImplemented", "deleting a version by its id is not implemented; delete the key")
+				return nil
+			case o.LastModifiedTime != nil || o.Size != nil:
+				// To leave a condition out would delete what its client has not meant.
+				errs[i] = s3op.NewError(s3op.NotImplemented, "NotImplemented", "LastModifiedTime and Size are not implemented as conditions; ETag is")
 				return nil
 			}
 			var h http.Header

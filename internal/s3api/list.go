@@ -131,7 +131,6 @@ func cursorAfter(key string) string { return base64.RawURLEncoding.EncodeToStrin
 
 func (c *call) fill(result *listResult, page *gateway.Listing, query url.Values, isV2 bool, encode func(string) string) {
 	withOwner := !isV2 || query.Get("fetch-owner") == "true"
-	last := ""
 	for _, o := range page.Objects {
 		listed := listedObject{
 			Key: encode(o.Key), LastModified: formatTime(o.LastModified), ETag: s3op.QuoteETag(o.ETag), Size: o.Size, StorageClass: o.StorageClass,
@@ -143,11 +142,9 @@ func (c *call) fill(result *listResult, page *gateway.Listing, query url.Values,
 			listed.Owner = &gatewayOwner
 		}
 		result.Contents = append(result.Contents, listed)
-		last = max(last, o.Key)
 	}
 	for _, p := range page.CommonPrefixes {
 		result.CommonPrefixes = append(result.CommonPrefixes, prefix{encode(p)})
-		last = max(last, p)
 	}
 	result.IsTruncated = page.Next != ""
 	if isV2 {
@@ -157,10 +154,17 @@ func (c *call) fill(result *listResult, page *gateway.Listing, query url.Values,
 			result.NextContinuationToken = &page.Next
 		}
 	} else if result.IsTruncated && (result.Delimiter != nil || len(page.Objects) == 0) {
-		// Without a delimiter clients go on behind the last key.
-		next := encode(last)
+		// Without a delimiter clients go on behind the last key. The page may reach further than what it shows, which may be
+		// nothing: whatever was there is deleted.
+		next := encode(keyOf(page.Next))
 		result.NextMarker = &next
 	}
+}
+
+// keyOf is the key that a cursor stands behind.
+func keyOf(cursor string) string {
+	key, _ := base64.RawURLEncoding.DecodeString(cursor) // the gateway made it
+	return string(key)
 }
 
 // escapeName is what encoding-type=url makes of a name. AWS leaves the slash as it is.
@@ -189,19 +193,28 @@ type deleteRequest struct {
 	XMLName xml.Name `xml:"Delete"`
 	Quiet   bool
 	Objects []struct {
-		Key       string
-		VersionID string `xml:"VersionId"`
-		ETag      string
+		Key                    string
+		VersionID              string `xml:"VersionId"`
+		ETag                   string
+		LastModifiedTime, Size *string
 	} `xml:"Object"`
 }
 
 func (c *call) readDeletes() (deleteRequest, error) {
-	var in deleteRequest
-	document, _, err := c.document()
+	document, err := c.document()
 	if err != nil {
-		return in, err
+		return deleteRequest{}, err
 	}
-	if err := xml.NewDecoder(document).Decode(&in); err != nil || len(in.Objects) == 0 || len(in.Objects) > maxDeleted {
+	// No region sees the document, so its checksums are ours to verify.
+	if err := gateway.VerifyBody(c.request().Header, document.data); err != nil {
+		return deleteRequest{}, err
+	}
+	return parseDeletes(document.data)
+}
+
+func parseDeletes(document []byte) (deleteRequest, error) {
+	var in deleteRequest
+	if err := xml.Unmarshal(document, &in); err != nil || len(in.Objects) == 0 || len(in.Objects) > maxDeleted {
 		return in, malformedXML()
 	}
 	return in, nil

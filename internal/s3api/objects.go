@@ -17,6 +17,9 @@ func (c *call) readObject() error {
 	if q.Query.Has("versionId") {
 		return c.look()
 	}
+	if values := c.r.Header["If-Range"]; len(values) > 0 {
+		q.Header["If-Range"] = values // the gateway's to judge
+	}
 	isHead := c.r.Method == http.MethodHead
 	answer, err := c.bucket.Gateway.Read(c.r.Context(), c.key, gateway.ReadInput{
 		Header: q.Header, Query: q.Query, HeadOnly: isHead, AsSent: true, AllowStale: c.allowsStale(),
@@ -76,10 +79,7 @@ func (c *call) putObject() error {
 
 // deleteObject deletes a key. Whether one was there the answer does not say, as in S3.
 func (c *call) deleteObject() error {
-	if c.r.URL.Query().Has("versionId") {
-		return s3op.NewError(s3op.NotImplemented, "NotImplemented", "deleting a version by its id is not implemented; delete the key")
-	}
-	result, err := c.bucket.Gateway.Delete(c.r.Context(), c.key, c.r.Header)
+	result, err := c.bucket.Gateway.Delete(c.r.Context(), c.key, c.request().Header)
 	if err != nil {
 		return err
 	}
@@ -140,14 +140,12 @@ func (c *call) source() (gateway.Source, error) {
 
 // changeObject carries a write that leaves the content of the key: its tags, say.
 func (c *call) changeObject() error {
-	if c.r.URL.Query().Has("versionId") {
-		return s3op.NewError(s3op.NotImplemented, "NotImplemented", "changing a version by its id is not implemented; leave the id out for the current one")
-	}
-	q := c.request()
-	var err error
-	if q.Body, q.Size, err = c.document(); err != nil {
+	document, err := c.document()
+	if err != nil {
 		return err
 	}
+	q := c.request()
+	document.in(&q)
 	result, err := c.bucket.Gateway.Change(c.r.Context(), q)
 	if err != nil {
 		return err
@@ -158,13 +156,17 @@ func (c *call) changeObject() error {
 // look passes a read on of what belongs to a key.
 func (c *call) look() error {
 	q := c.request()
+	if len(c.r.Header["If-Range"]) > 0 {
+		q.Header.Del("Range") // S3 has no If-Range: the part would be of whatever is there
+	}
 	if c.r.Method == http.MethodPost {
-		var err error
-		if q.Body, q.Size, err = c.document(); err != nil {
+		document, err := c.document()
+		if err != nil {
 			return err
 		}
+		document.in(&q)
 	}
-	answer, err := c.bucket.Gateway.Look(c.r.Context(), q)
+	answer, err := c.bucket.Gateway.Look(c.r.Context(), q, c.allowsStale())
 	if err != nil {
 		return err
 	}
@@ -189,8 +191,15 @@ func (c *call) contentLength() (int64, error) {
 		return 0, s3op.NewError(s3op.Invalid, "MissingContentLength", "You must provide the x-amz-decoded-content-length HTTP header.")
 	}
 	n, err := strconv.ParseUint(decoded, 10, 63)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, s3op.NewError(s3op.Invalid, "InvalidArgument", "x-amz-decoded-content-length is not a number of bytes")
+	case n > maxObjectBytes:
+		return 0, s3op.NewError(s3op.Invalid, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
 	}
 	return int64(n), nil
 }
+
+// maxObjectBytes is more than any object has, and leaves room for the frames around it.
+// Source: Amazon S3 User Guide, "Amazon S3 objects overview".
+const maxObjectBytes = 50 << 40

@@ -130,7 +130,25 @@ func (c *call) serve() error {
 	if c.name != "" && c.bucket.Gateway == nil && c.op.Operation != opCreateBucket {
 		return noSuchBucket(c.name)
 	}
+	if err := c.checkVersionID(); err != nil {
+		return err
+	}
 	return c.dispatch()
+}
+
+// checkVersionID refuses what servers do not take alike: to some an empty id is none, and of two one is meant. No write is of a
+// version that is named.
+func (c *call) checkVersionID() error {
+	values, isThere := c.r.URL.Query()["versionId"]
+	switch {
+	case !isThere:
+		return nil
+	case len(values) > 1 || values[0] == "":
+		return s3op.NewError(s3op.Invalid, "InvalidArgument", "Version id cannot be the empty string")
+	case c.op.Class == s3op.WriteObject || c.op.Class == s3op.StageMultipart:
+		return s3op.NewError(s3op.NotImplemented, "NotImplemented", "writing or deleting a version by its id is not implemented; leave the id out for the current one")
+	}
+	return nil
 }
 
 func (c *call) verify() error {

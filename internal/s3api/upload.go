@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"bytes"
 	"encoding/xml"
 	"io"
 
@@ -45,38 +46,61 @@ func (c *call) uploadPartCopy() error {
 
 // completeUpload makes the object from its parts.
 func (c *call) completeUpload() error {
-	document, size, err := c.document()
+	document, err := c.document()
 	if err != nil {
 		return err
 	}
+	etags, err := parseParts(document.data)
+	if err != nil {
+		return err
+	}
+	q := c.request()
+	q.Body, q.Size = bytes.NewReader(document.data), int64(len(document.data)) // a checksum in the header would be the object's
+	result, err := c.bucket.Gateway.Complete(c.r.Context(), q, etags)
+	if err != nil {
+		return err
+	}
+	result.Answer.Document = replaced(result.Answer.Document, "Location", escapedXML(c.location()))
+	return c.written(result)
+}
+
+// location is where clients find the key, as they have named it: they do not know the region's endpoint.
+func (c *call) location() string {
+	scheme := "http://"
+	if c.r.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + c.r.Host + c.r.URL.EscapedPath()
+}
+
+// maxParts is the most parts that an object has.
+// Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits".
+const maxParts = 10_000
+
+// parseParts returns the ETags of the parts that a completion names, in order.
+func parseParts(document []byte) ([]string, error) {
 	var upload struct {
 		XMLName xml.Name                `xml:"CompleteMultipartUpload"`
 		Parts   []struct{ ETag string } `xml:"Part"`
 	}
-	if err := xml.NewDecoder(document).Decode(&upload); err != nil || len(upload.Parts) == 0 {
-		return malformedXML()
+	if err := xml.Unmarshal(document, &upload); err != nil || len(upload.Parts) == 0 || len(upload.Parts) > maxParts {
+		return nil, malformedXML()
 	}
 	var etags []string
 	for _, part := range upload.Parts {
 		etags = append(etags, s3op.TrimETag(part.ETag))
 	}
-	if _, err := document.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	q := c.request()
-	q.Body, q.Size = document, size
-	result, err := c.bucket.Gateway.Complete(c.r.Context(), q, etags)
-	if err != nil {
-		return err
-	}
-	return c.written(result)
+	return etags, nil
 }
 
 // passRenamed is pass for an answer whose document names the bucket.
 func (c *call) passRenamed(answer *gateway.Answer) error {
-	var err error
-	if answer.Document, err = documentOf(answer); err != nil {
+	document, err := documentOf(answer)
+	if err != nil {
 		return err
+	}
+	if answer.Document = document; c.op.Operation == opListParts {
+		answer.Document = withoutAccounts(document)
 	}
 	return c.pass(answer)
 }
