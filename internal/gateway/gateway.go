@@ -20,6 +20,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,10 +159,16 @@ func checkKey(key string) error {
 	if err := s3op.CheckKey(key); err != nil {
 		return err
 	}
-	if s3op.IsReserved(key) {
+	if isReserved(key) {
 		return s3op.NewError(s3op.Denied, "AccessDenied", "keys below "+s3op.ReservedPrefix+" are Tandem's own; choose another key")
 	}
 	return nil
+}
+
+// isReserved reports whether a key is one of Tandem's own, or is taken for one where keys are paths of files: "/.tandem/region",
+// say, or "a/../.tandem/region".
+func isReserved(key string) bool {
+	return s3op.IsReserved(key) || strings.Contains(key, s3op.ReservedPrefix) && s3op.IsReserved(path.Clean("/" + key)[1:])
 }
 
 // Stop cuts the writes that are under way, and returns once each is recorded as what it

@@ -76,13 +76,18 @@ type rig struct {
 	journal *failingJournal
 }
 
-func newRig(t *testing.T) *rig {
+// newRig takes edits of what is known of the region.
+func newRig(t *testing.T, edits ...func(*region.Config)) *rig {
 	t.Helper()
 	a := regiontest.NewServer(regiontest.Options{Buckets: []string{bucket}, AccessKey: "key"})
-	active, err := region.New(t.Context(), region.Config{
+	cfg := region.Config{
 		Name: "a", Endpoint: regiontest.Start(t, a), S3Region: "us-east-1", Bucket: bucket, AccessKey: "key", SecretKey: "secret",
 		ForcePathStyle: true, Timeout: time.Second,
-	})
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	active, err := region.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,9 @@ type Source struct {
 	VersionID string
 }
 
+// versionIn is what comes before a version's id in the name of a source.
+const versionIn = "?versionId="
+
 // header names the source as the region does.
 func (s *Source) header(active string) (string, error) {
 	r := s.Of.regions[active]
@@ -63,13 +66,19 @@ func (s *Source) header(active string) (string, error) {
 	}
 	value := "/" + r.Bucket() + "/" + s3op.EscapePath(s.Key)
 	if s.VersionID != "" {
-		value += "?versionId=" + url.QueryEscape(s.VersionID)
+		value += versionIn + url.QueryEscape(s.VersionID)
 	}
 	return value, nil
 }
 
 // from puts the source into the request, once it is what clients were told of.
 func (q *Request) from(ctx context.Context, s *Source, active string) error {
+	if err := checkKey(s.Key); err != nil {
+		return err
+	}
+	if strings.Contains(s.Key, versionIn) {
+		return notImplemented("a copy of a key with " + versionIn + " in it is not implemented: to some servers that is an id, and they would copy something else")
+	}
 	if s.VersionID == "" || s.VersionID == nullVersion {
 		if err := s.Of.settled(ctx, s.Key, active); err != nil {
 			return err
@@ -229,9 +238,6 @@ func (g *Gateway) look(ctx context.Context, v *view, q Request, allowStale bool)
 // settled reports nil where the region of that name, which is active, holds the acknowledged version of a key that a write is
 // to be made from.
 func (g *Gateway) settled(ctx context.Context, key, active string) error {
-	if err := checkKey(key); err != nil {
-		return err
-	}
 	if err := g.requireSettled(ctx, key); err != nil {
 		return err
 	}

@@ -87,12 +87,14 @@ func (e element) isOurs() bool {
 	})
 }
 
-// tidy leaves the name space to the root, and no blanks between elements.
+// tidy writes the name space once, at the root, and leaves no blanks between elements.
 func (e *element) tidy(isRoot bool) {
 	e.Attrs = slices.DeleteFunc(e.Attrs, func(a xml.Attr) bool { return a.Name.Local == "xmlns" })
-	if !isRoot {
-		e.XMLName.Space = ""
+	if isRoot && e.XMLName.Space != "" {
+		// As an attribute: the elements below a name with a name space would be written as of none.
+		e.Attrs = append(e.Attrs, xml.Attr{Name: xml.Name{Local: "xmlns"}, Value: e.XMLName.Space})
 	}
+	e.XMLName.Space = ""
 	if len(e.Elements) > 0 {
 		e.Text = ""
 	}
