@@ -300,3 +300,72 @@ func TestS3WhatBelongsToAnOlderVersionIsSaidToBeStale(t *testing.T) {
 		t.Errorf("got %v, %v, want it said to be stale", r, r.Header)
 	}
 }
+
+// What the other regions would not get is not taken: the object would be another one after a promotion.
+func TestS3ACLsAndLocksThatAreNotCopiedAreRefused(t *testing.T) {
+	t.Parallel()
+	g := newS3(t, options{})
+	g.write("k", "content")
+	for _, h := range [][]string{
+		{"X-Amz-Acl", "public-read"}, {"X-Amz-Grant-Read", `uri="http://acs.amazonaws.com/groups/global/AllUsers"`},
+		{"X-Amz-Object-Lock-Mode", "COMPLIANCE", "X-Amz-Object-Lock-Retain-Until-Date", "2100-01-01T00:00:00Z"}, {"X-Amz-Object-Lock-Legal-Hold", "ON"},
+	} {
+		wantError(t, g.signed("PUT", "/tandem/k2", unsignedPayload, "x", h...), 501, "NotImplemented")
+		wantError(t, g.signed("PUT", "/tandem/k2", unsignedPayload, "", append(h, "X-Amz-Copy-Source", "/tandem/k")...), 501, "NotImplemented")
+		wantError(t, g.signed("POST", "/tandem/k2?uploads", unsignedPayload, "", h...), 501, "NotImplemented")
+	}
+	wantError(t, g.signed("PUT", "/tandem/k2?x-amz-acl=public-read", unsignedPayload, "x"), 501, "NotImplemented")
+	for _, what := range []string{"acl", "retention", "legal-hold"} {
+		wantError(t, g.signed("PUT", "/tandem/k?"+what, unsignedPayload, "<X/>"), 501, "NotImplemented")
+	}
+	if r := g.signed("PUT", "/tandem/k2", unsignedPayload, "x", "X-Amz-Acl", "private"); r.Status != 200 {
+		t.Errorf("got %v, want what every object has anyway taken", r)
+	}
+}
+
+// tags are what a region holds of the key's.
+func tags(s *regiontest.Server, bucket, key string) string {
+	held, _ := s.Object(bucket, key)
+	return fmt.Sprint(held.Tags)
+}
+
+// A change of tags without an answer leaves the ETag as it was, so only the end of its window settles it: then what the active
+// holds is the truth, in every region.
+func TestS3TagsWithoutAnAnswerAreSettledInEveryRegion(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]regiontest.Fault{"applied": {Apply: true, CutBefore: true}, "not applied": {CutBefore: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newS3(t, options{})
+			g.write("k", "content")
+			g.awaitSettled("k")
+			g.A.SetFaults(onKey("PutObjectTagging", "k", fault))
+			wantError(t, g.signed("PUT", "/tandem/k?tagging", unsignedPayload, "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"), 503, "ServiceUnavailable")
+			g.A.SetFaults(nil)
+			g.awaitSettled("k")
+			if a, b := tags(g.A, bucketA, "k"), tags(g.B, bucketB, "k"); a != b || (a != "[]" && a != "map[]") != (name == "applied") {
+				t.Errorf("the regions have tags %s and %s", a, b)
+			}
+		})
+	}
+}
+
+// The same in a region that was demoted meanwhile: what it was given without an answer does not stay there alone.
+func TestS3TagsWithoutAnAnswerDoNotStayInTheDemotedRegionAlone(t *testing.T) {
+	t.Parallel()
+	g := newS3(t, options{})
+	g.write("k", "content")
+	g.awaitSettled("k")
+	g.A.SetFaults(onKey("PutObjectTagging", "k", regiontest.Fault{Apply: true, CutBefore: true}))
+	wantError(t, g.signed("PUT", "/tandem/k?tagging", unsignedPayload, "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"), 503, "ServiceUnavailable")
+	g.down("primary")
+	g.mustPromote("secondary")
+	g.A.SetFaults(nil)
+	g.up("primary")
+	g.awaitClosed()
+	g.awaitSettled("k")
+	g.eventually(func() error {
+		a, b := tags(g.A, bucketA, "k"), tags(g.B, bucketB, "k")
+		return happened(a == b, fmt.Sprintf("tags %s are tags %s", a, b))
+	})
+}

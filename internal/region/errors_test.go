@@ -1,7 +1,9 @@
 package region_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -93,5 +95,37 @@ func TestKeyThatARegionCannotHoldIsTheClients(t *testing.T) {
 	_, err := newRegion(t).Get(t.Context(), "", nil)
 	if region.IsDown(err) || s3op.KindOf(region.ToClient(err)) != s3op.Invalid {
 		t.Errorf("got %v, want a request that is the client's to mend", err)
+	}
+}
+
+// What is passed on is told as it was said, but for what says who we are, or is our own fault.
+func TestRefusalOfOurCredentialsIsNotToldToClients(t *testing.T) {
+	for _, tt := range []struct {
+		status        int
+		code, message string
+		kind          s3op.Kind
+	}{
+		{403, "AccessDenied", "Access Denied because object protected by object lock.", s3op.Denied},
+		{403, "AccessDenied", "User: arn:aws:iam::1:user/tandem is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::bucket-a/k", s3op.Unavailable},
+		{403, "InvalidAccessKeyId", "x", s3op.Unavailable},
+		{403, "SignatureDoesNotMatch", "x", s3op.Unavailable},
+		{404, "NoSuchBucket", "x", s3op.Unavailable},
+		{301, "PermanentRedirect", "x", s3op.Unavailable},
+		{404, "NoSuchUpload", "x", s3op.NotFound},
+		{404, "NoSuchKey", "x", s3op.NotFound},
+		{412, "PreconditionFailed", "x", s3op.Precondition},
+		{400, "InvalidPart", "x", s3op.Invalid},
+		{503, "SlowDown", "x", s3op.Unavailable},
+		{500, "InternalError", "x", s3op.Unavailable},
+	} {
+		e := &region.Error{Status: tt.status, Code: tt.code, Message: tt.message, Outcome: region.Rejected, Document: []byte("<Error/>")}
+		err := region.AsAnswered(e)
+		if got := s3op.KindOf(err); got != tt.kind {
+			t.Errorf("%d %s: told as %v, want %v", tt.status, tt.code, got, tt.kind)
+		}
+		told, ok := errors.AsType[*s3op.Error](err)
+		if !ok || (told.Answered == nil) != (tt.kind == s3op.Unavailable) || tt.kind == s3op.Unavailable && strings.Contains(told.Message, tt.message) && tt.message != "x" {
+			t.Errorf("%d %s: told %+v", tt.status, tt.code, told)
+		}
 	}
 }

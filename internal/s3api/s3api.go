@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gnew/tandem/internal/gateway"
@@ -133,7 +135,33 @@ func (c *call) serve() error {
 	if err := c.checkVersionID(); err != nil {
 		return err
 	}
+	if err := c.checkCopied(); err != nil {
+		return err
+	}
 	return c.dispatch()
+}
+
+// ownACLs are the canned ACLs that leave an object to those who have it without one.
+// Source: Amazon S3 User Guide, "Access control list (ACL) overview".
+var ownACLs = []string{"private", "bucket-owner-read", "bucket-owner-full-control"}
+
+// checkCopied refuses a write with what the other regions would not get. (An object is locked in the active; another region is
+// promoted: it can be deleted, and was said to be everywhere as it was written.)
+func (c *call) checkCopied() error {
+	if c.op.Class != s3op.WriteObject && c.op.Class != s3op.StageMultipart {
+		return nil
+	}
+	for name, values := range c.request().Header {
+		isACL := name == "X-Amz-Acl" && !(len(values) == 1 && slices.Contains(ownACLs, values[0]))
+		if isACL || strings.HasPrefix(name, "X-Amz-Grant-") || strings.HasPrefix(name, "X-Amz-Object-Lock-") {
+			return notCopied(name)
+		}
+	}
+	return nil
+}
+
+func notCopied(what string) error {
+	return s3op.NewError(s3op.NotImplemented, "NotImplemented", what+": ACLs and locks of objects are not copied to the other regions, so none are taken")
 }
 
 // checkVersionID refuses what servers do not take alike: to some an empty id is none, and of two one is meant. No write is of a
@@ -192,10 +220,15 @@ const (
 	opUploadPart              s3op.Operation = "UploadPart"
 	opUploadPartCopy          s3op.Operation = "UploadPartCopy"
 	opCompleteMultipartUpload s3op.Operation = "CompleteMultipartUpload"
+	opPutObjectACL            s3op.Operation = "PutObjectAcl"
+	opPutObjectLegalHold      s3op.Operation = "PutObjectLegalHold"
+	opPutObjectRetention      s3op.Operation = "PutObjectRetention"
 )
 
 func (c *call) dispatch() error {
 	switch c.op.Operation {
+	case opPutObjectACL, opPutObjectLegalHold, opPutObjectRetention:
+		return notCopied(string(c.op.Operation))
 	case opPostObject:
 		return s3op.NewError(s3op.NotImplemented, "NotImplemented", "uploads by a browser's form are not implemented; presign a PUT")
 	case opListBuckets:

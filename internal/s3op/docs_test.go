@@ -59,6 +59,8 @@ func table(operations []s3op.Info) string {
 			fate = "answered: the buckets are configured"
 		case o.Class == s3op.WriteBucket:
 			fate = "not carried to the regions yet: 501"
+		case o.Operation == "PutObjectAcl", o.Operation == "PutObjectLegalHold", o.Operation == "PutObjectRetention":
+			fate = "not copied to the other regions yet: 501"
 		case o.Operation == "PostObject":
 			fate = "not yet: 501; presign a PUT"
 		case o.ActiveOnly:
