@@ -323,8 +323,12 @@ func (g *Gateway) carry(ctx context.Context, op journal.Operation, c carried) (R
 		err = c.from(w.ctx, c.source, w.active.Name())
 		p.Header = c.Header
 	}
-	if err == nil && op == journal.Complete {
+	switch {
+	case err != nil:
+	case op == journal.Complete:
 		err = w.remember()
+	case c.source == nil, c.source.Of == g && c.source.Key == c.Key && c.source.VersionID == "":
+		w.brings = w.keptETag(c.source != nil)
 	}
 	if err == nil {
 		err = w.open()
@@ -392,6 +396,20 @@ func customerKey(h http.Header) http.Header {
 		}
 	}
 	return of
+}
+
+// keptETag is the ETag that a write which leaves the content as it is leaves too: the one that the active has by the index. It is ""
+// where that is not known, and of a copy of an object of parts to itself, which does not keep it.
+func (w *write) keptETag(isCopy bool) string {
+	o, err := w.g.lookup(w.ctx, w.key)
+	if err != nil {
+		return ""
+	}
+	etag := heldBy(o, w.active.Name())
+	if isCopy && strings.Contains(etag, "-") {
+		return ""
+	}
+	return etag
 }
 
 // heldAlready is what the active says of the key where that has, by the index, what the write brings; else nil.

@@ -13,6 +13,7 @@ func demotedTests() []test {
 		{"AFindSupersedesALoserThatWasNotKept", findSupersedesALoser},
 		{"AFindUnderWhichAReplicasWriteLiesIsAConflict", findLandedLate},
 		{"WhatARegionHeldBeforeIsNoFind", heldBeforeIsNoFind},
+		{"WhatMayHaveChangedUnderItsETagIsBroughtBack", changedUnderItsETag},
 		{"WhatOurOwnCopyLeftIsNoFind", ownCopyIsNoFind},
 		{"WithinTheWindowAReadShowsOnlyThatAWriteWasApplied", demotedWindow},
 		{"AFindThatNeverSawTheKeysVersionIsAConflictWithIt", findUnseen},
@@ -175,6 +176,27 @@ func findLandedLate(s *store) {
 	_, err := s.Open(s.t.Context(), s.intent("k", journal.Put))
 	s.refused(err, journal.ErrLoser)
 	s.same("losers of the task", s.claimOne(replica).Losers, s.conflicts(false))
+}
+
+// A change of tags hangs, and is applied; another region is promoted; the ETag says nothing of it.
+func changedUnderItsETag(s *store) {
+	for _, key := range []string{"k", "alone"} {
+		v := s.put(key, "a")
+		if key == "k" {
+			s.finish(s.claimOne(replica), "a", journal.Current)
+		}
+		i := s.intent(key, journal.Put)
+		i.Brings = "a"
+		s.doubt(s.openIntent(i))
+		s.same("the version", s.lookup(key).Version, v)
+	}
+	s.promoted(replica)
+	for key, want := range map[string]journal.CopyState{"k": journal.Pending, "alone": journal.Current} {
+		s.settle(s.seen(key, active, "a"), journal.NotApplied)
+		if o := s.lookup(key); len(o.Intents) != 0 || o.Copy(active).State != want || o.Copy(active).ETag != "a" {
+			s.t.Errorf("got %+v, want the copy %s", o, want)
+		}
+	}
 }
 
 func heldBeforeIsNoFind(s *store) {

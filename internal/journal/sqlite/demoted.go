@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gnew/tandem/internal/journal"
@@ -86,8 +87,20 @@ func (t *tx) notFound(o *journal.Object, seen journal.Observation, d journal.Dec
 		// It is not what the region was known to hold. Its worker brings it there, and finds out
 		// whether anybody has it.
 		return t.pendHolding(o, seen.Region, journal.Version{}, seen)
+	case d == journal.NotApplied && !regressed && seen.Found && o.Copy(seen.Region).State == journal.Current && o.IsElsewhere(seen.Region) && mayHaveChangedUnseen(o, seen):
+		// The ETag is what it was, and says nothing of what is beside the content. (Tags are changed in A, without an answer; B
+		// is promoted; A is seen to hold the ETag that it held: it would have other tags than B for ever.)
+		return t.pendHolding(o, seen.Region, o.Copy(seen.Region).Version, seen)
 	}
 	return nil
+}
+
+// mayHaveChangedUnseen reports whether a write of a client that was in doubt in the region is known to leave the ETag that is
+// seen: then other tags or metadata may be there.
+func mayHaveChangedUnseen(o *journal.Object, seen journal.Observation) bool {
+	return slices.ContainsFunc(o.Intents, func(i journal.Intent) bool {
+		return i.Region == seen.Region && (i.Operation == journal.Put || i.Operation == journal.Complete) && i.Brings == seen.ETag
+	})
 }
 
 // stand: the region holds the key's version. Where a late copy could yet land on that, it is not current
