@@ -30,7 +30,7 @@ func (c *call) header(from http.Header) {
 	h := c.w.Header()
 	for name, values := range from {
 		switch {
-		case notPassed[name]:
+		case notPassed[name], strings.HasPrefix(name, "X-Tandem-"): // the region may be a gateway, too
 		case strings.HasPrefix(name, s3op.MetadataPrefix):
 			h[strings.ToLower(name)] = values // as S3 gives it back: to some clients "Side" is not "side"
 		default:
@@ -130,6 +130,11 @@ func escapedXML(s string) []byte {
 func withoutAccounts(document []byte) []byte {
 	content := slices.Concat(element1("ID", gatewayOwner.ID), element1("DisplayName", gatewayOwner.DisplayName))
 	return replaced(replaced(document, "Owner", content), "Initiator", content)
+}
+
+// withoutGrantees is withoutAccounts for an ACL: whoever is named in one is the region's.
+func withoutGrantees(document []byte) []byte {
+	return replaced(replaced(document, "ID", []byte(gatewayOwner.ID)), "DisplayName", []byte(gatewayOwner.DisplayName))
 }
 
 // statuses are those of codes that have another than their kind.

@@ -53,6 +53,10 @@ func TestAccountsOfTheRegionAreNotTold(t *testing.T) {
 	if strings.Contains(got, "AKIASECRET") || strings.Count(got, "<ID>tandem</ID><DisplayName>tandem</DisplayName>") != 3 || !strings.HasSuffix(got, "<Owner/></R>") {
 		t.Errorf("got %s", got)
 	}
+	acl := `<AccessControlPolicy><Owner><ID>AKIASECRET</ID></Owner><AccessControlList><Grant><Grantee xsi:type="CanonicalUser"><ID>AKIASECRET</ID></Grantee></Grant></AccessControlList></AccessControlPolicy>`
+	if got := string(withoutGrantees([]byte(acl))); strings.Contains(got, "AKIASECRET") || strings.Count(got, "<ID>tandem</ID>") != 2 {
+		t.Errorf("got %s", got)
+	}
 	for _, broken := range []string{"<Owner>", "</Owner>", "<Owner></Owner", "</Owner><Owner>"} {
 		if got := string(withoutAccounts([]byte(broken))); got != broken {
 			t.Errorf("%s: got %s, want it as it was", broken, got)
@@ -65,7 +69,7 @@ func TestHeadersOfARegionThatAreNotItsToSayAreLeftOut(t *testing.T) {
 	c, w := newCall(t, "GET", "/photos/k", nil)
 	w.Header().Set("X-Amz-Request-Id", "id-of-ours")
 	c.header(http.Header{
-		"Connection": {"close"}, "Set-Cookie": {"a=b"}, "Server": {"x"}, "Date": {"x"}, "X-Amz-Replication-Status": {"REPLICA"}, "X-Amz-Request-Id": {"theirs"},
+		"Connection": {"close"}, "Set-Cookie": {"a=b"}, "Server": {"x"}, "Date": {"x"}, "X-Amz-Replication-Status": {"REPLICA"}, "X-Amz-Request-Id": {"theirs"}, "X-Tandem-Version": {"9-9"},
 		"X-Amz-Bucket-Region": {"us-west-2"}, "X-Amz-Meta-Side": {"A"}, "Etag": {`"e"`}, "X-Amz-Version-Id": {"v"},
 	})
 	want := http.Header{

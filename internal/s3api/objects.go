@@ -170,6 +170,9 @@ func (c *call) look() error {
 	if err != nil {
 		return err
 	}
+	if c.op.Operation == opGetObjectACL {
+		return c.passRenamed(answer)
+	}
 	return c.pass(answer)
 }
 

@@ -220,6 +220,8 @@ const (
 	opUploadPart              s3op.Operation = "UploadPart"
 	opUploadPartCopy          s3op.Operation = "UploadPartCopy"
 	opCompleteMultipartUpload s3op.Operation = "CompleteMultipartUpload"
+	opGetBucketACL            s3op.Operation = "GetBucketAcl"
+	opGetObjectACL            s3op.Operation = "GetObjectAcl"
 	opPutObjectACL            s3op.Operation = "PutObjectAcl"
 	opPutObjectLegalHold      s3op.Operation = "PutObjectLegalHold"
 	opPutObjectRetention      s3op.Operation = "PutObjectRetention"

@@ -99,8 +99,11 @@ func (c *call) passRenamed(answer *gateway.Answer) error {
 	if err != nil {
 		return err
 	}
-	if answer.Document = document; c.op.Operation == opListParts {
+	switch answer.Document = document; c.op.Operation {
+	case opListParts:
 		answer.Document = withoutAccounts(document)
+	case opGetBucketACL, opGetObjectACL:
+		answer.Document = withoutGrantees(document)
 	}
 	return c.pass(answer)
 }
