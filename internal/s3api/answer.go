@@ -68,8 +68,8 @@ func (c *call) pass(answer *gateway.Answer) error {
 
 func (c *call) writeDocument(status int, document []byte) error {
 	h := c.w.Header()
-	h.Del("Content-Length") // it may have another name in it
-	if len(document) > 0 {
+	h.Del("Content-Length")                               // it may have another name in it
+	if len(document) > 0 && h.Get("Content-Type") == "" { // a policy is JSON
 		h.Set("Content-Type", "application/xml")
 	}
 	c.w.WriteHeader(status)
@@ -186,6 +186,7 @@ func (c *call) fail(err error) {
 		return
 	}
 	if document == nil {
+		h.Del("Content-Type") // of what the region's document would have been
 		document = s3op.ErrorXML(err, s3op.Subject{Resource: c.r.URL.EscapedPath(), BucketName: c.name, Key: c.key, RequestID: c.id})
 	}
 	_ = c.writeDocument(status, document)

@@ -121,6 +121,9 @@ func TestErrorsAreAnsweredAsS3Does(t *testing.T) {
 			e.Answered.Document = []byte(document)
 		}
 		e.Header = http.Header{"Etag": {`"e"`}, "Content-Length": {"999"}}
+		if document == "" {
+			e.Header.Set("Content-Type", "text/html")
+		}
 		return e
 	}
 	for _, c := range []struct {
@@ -148,6 +151,9 @@ func TestErrorsAreAnsweredAsS3Does(t *testing.T) {
 		if strings.Contains(body, http.ErrBodyNotAllowed.Error()) || w.Header().Get("Content-Length") == "999" {
 			t.Errorf("%s: got %v %s", c.name, w.Header(), body)
 		}
+		if body != "" && w.Header().Get("Content-Type") != "application/xml" {
+			t.Errorf("%s: got a document of type %q", c.name, w.Header().Get("Content-Type"))
+		}
 		if (w.Code == 503) != (w.Header().Get("Retry-After") != "") {
 			t.Errorf("%s: got Retry-After %q", c.name, w.Header().Get("Retry-After"))
 		}
@@ -157,12 +163,12 @@ func TestErrorsAreAnsweredAsS3Does(t *testing.T) {
 func TestAnswerSaysHowFreshItIs(t *testing.T) {
 	c, w := newCall(t, "GET", "/photos/k?tagging", nil)
 	answer := &gateway.Answer{Region: "b", Bucket: "bucket-b", Document: []byte("<A/>"), Freshness: gateway.Unknown, Fallback: true}
-	answer.Status = http.StatusOK
+	answer.Status, answer.Header = http.StatusOK, http.Header{"Content-Type": {"application/json"}, "Content-Length": {"999"}}
 	if err := c.pass(answer); err != nil {
 		t.Fatal(err)
 	}
 	h := w.Header()
-	if h.Get("X-Tandem-Freshness") != "unknown" || h.Get("X-Tandem-Fallback") != "true" || h.Get("X-Tandem-Region") != "b" || w.Body.String() != "<A/>" {
+	if h.Get("X-Tandem-Freshness") != "unknown" || h.Get("X-Tandem-Fallback") != "true" || h.Get("X-Tandem-Region") != "b" || h.Get("Content-Type") != "application/json" || h.Get("Content-Length") == "999" || w.Body.String() != "<A/>" {
 		t.Errorf("got %v %s", h, w.Body)
 	}
 }
