@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/gnew/tandem/internal/mutant"
@@ -224,12 +223,8 @@ func isOurs(e *Error) bool {
 		"AuthorizationHeaderMalformed", "TokenRefreshRequired", "PermanentRedirect", "AllAccessDisabled", "AccountProblem":
 		return true
 	case "AccessDenied":
-		// AWS names who asked, which is us, and the bucket there.
-		return strings.Contains(e.Message, "is not authorized to perform") || !slices.Contains(mayBeLocked, e.Operation)
+		// The client is ours to authorise, and AWS names who asked, which is us, and the bucket there; what is locked is locked for everybody.
+		return !strings.Contains(strings.ToLower(e.Message), "object lock")
 	}
 	return e.Status >= 300 && e.Status < 400 && e.Status != http.StatusNotModified
 }
-
-// mayBeLocked are the operations that a region may deny anybody, for the object is locked. What else it denies is denied to us, and
-// the client is ours to authorise.
-var mayBeLocked = []string{"PutObjectRetention", "PutObjectLegalHold", "PutObjectAcl"}

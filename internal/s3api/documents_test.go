@@ -167,34 +167,3 @@ func TestMaxKeysIsBounded(t *testing.T) {
 		}
 	}
 }
-
-func TestAccessKeyOpensWhatItsRoleAndBucketsSay(t *testing.T) {
-	for _, c := range []struct {
-		key   Key
-		class s3op.Class
-		want  bool
-	}{
-		{Key{Role: ReadWrite}, s3op.WriteObject, true},
-		{Key{Role: ReadWrite}, s3op.StageMultipart, true},
-		{Key{Role: ReadOnly}, s3op.ReadObject, true},
-		{Key{Role: ReadOnly}, s3op.ReadBucket, true},
-		{Key{Role: ReadOnly}, s3op.ReadService, true},
-		{Key{Role: ReadOnly}, s3op.WriteObject, false},
-		{Key{Role: ReadOnly}, s3op.StageMultipart, false},
-		{Key{Role: ReadOnly}, s3op.WriteBucket, false},
-		{Key{Role: ReadOnly}, s3op.Preflight, false},
-		{Key{}, s3op.WriteObject, false},
-		{Key{Role: ReadWrite, Buckets: []string{"photos"}}, s3op.WriteObject, true},
-		{Key{Role: ReadWrite, Buckets: []string{"other"}}, s3op.ReadObject, false},
-		{Key{Role: ReadWrite, Buckets: []string{}}, s3op.ReadObject, false},
-	} {
-		call, _ := newCall(t, "GET", "/photos/k", nil)
-		call.caller, call.op.Class = c.key, c.class
-		if err := call.authorise(); (err == nil) != c.want {
-			t.Errorf("%+v, %s: got %v, want %v", c.key, c.class, err, c.want)
-		}
-	}
-	if _, ok := (StaticKeys{{ID: "a"}}).Find("b"); ok {
-		t.Error("a key was found that is not there")
-	}
-}

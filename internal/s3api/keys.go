@@ -33,18 +33,6 @@ type Keys interface {
 	Find(id string) (Key, bool)
 }
 
-// StaticKeys never change.
-type StaticKeys []Key
-
-// Find finds a key.
-func (k StaticKeys) Find(id string) (Key, bool) {
-	i := slices.IndexFunc(k, func(key Key) bool { return key.ID == id })
-	if i < 0 {
-		return Key{}, false
-	}
-	return k[i], true
-}
-
 // opens reports whether the key is good for anything in the bucket.
 func (k Key) opens(bucket string) bool {
 	return len(k.Buckets) == 0 || slices.Contains(k.Buckets, bucket)
