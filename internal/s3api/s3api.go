@@ -185,7 +185,7 @@ func (c *call) verify() error {
 		return err
 	}
 	if claim.SessionToken != "" {
-		return s3op.NewError(s3op.Denied, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+		return s3op.NewError(s3op.Invalid, "InvalidToken", "The provided token is malformed or otherwise invalid.")
 	}
 	if c.signed, err = c.verifier.Verify(c.r, claim, time.Now()); err != nil {
 		return err
