@@ -23,6 +23,7 @@ var gatewayOwner = owner{ID: "tandem", DisplayName: "tandem"}
 type listedBucket struct {
 	Name         string
 	CreationDate string
+	BucketRegion string
 }
 
 type listBucketsResult struct {
@@ -38,7 +39,7 @@ func (c *call) listBuckets() error {
 	result := listBucketsResult{Owner: gatewayOwner}
 	for _, b := range c.Buckets {
 		if c.caller.opens(b.Name) {
-			result.Buckets.Bucket = append(result.Buckets.Bucket, listedBucket{b.Name, c.API.started.UTC().Format(timeFormat)})
+			result.Buckets.Bucket = append(result.Buckets.Bucket, listedBucket{b.Name, c.API.started.UTC().Format(timeFormat), c.Region})
 		}
 	}
 	return c.writeXML(result)

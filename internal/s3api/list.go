@@ -73,6 +73,7 @@ func (c *call) listObjects() error {
 	if in.Cursor, err = c.place(query, isV2, encode, &result); err != nil {
 		return err
 	}
+	c.w.Header().Set("X-Amz-Bucket-Region", c.Region)
 	if limit == 0 {
 		if isV2 {
 			result.KeyCount = new(int)
@@ -87,7 +88,6 @@ func (c *call) listObjects() error {
 	h := c.w.Header()
 	h.Set("X-Tandem-Region", page.Region)
 	h.Set("X-Tandem-Freshness", string(page.Freshness))
-	h.Set("X-Amz-Bucket-Region", c.Region)
 	return c.writeXML(result)
 }
 
