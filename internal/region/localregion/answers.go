@@ -3,13 +3,17 @@ package localregion
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/gofrs/flock"
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
@@ -48,6 +52,37 @@ func (s *store) CompleteMultipartUpload(
 	})
 	c, _ := v.(completion)
 	return c.result, c.version, err
+}
+
+// CopyObject refuses a lock that the bucket has not, before there is a copy.
+func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
+	if err := s.admitLock(ctx, *in.Bucket, in.ObjectLockMode, in.ObjectLockLegalHoldStatus); err != nil {
+		return s3response.CopyObjectOutput{}, err
+	}
+	return s.Posix.CopyObject(ctx, in)
+}
+
+// admitLock refuses an object that is to be locked in a bucket without locks. The backend does so once the object is in its
+// place: the gateway would take the write for one that was not made, and no other region would ever have it.
+func (s *store) admitLock(ctx context.Context, bucket string, mode types.ObjectLockMode, hold types.ObjectLockLegalHoldStatus) error {
+	if mode == "" && hold != types.ObjectLockLegalHoldStatusOn {
+		return nil
+	}
+	data, err := s.GetObjectLockConfiguration(ctx, bucket)
+	var config auth.BucketLockConfig
+	switch {
+	case errors.Is(err, s3err.GetAPIError(s3err.ErrObjectLockConfigurationNotFound)):
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(data, &config); err != nil {
+			return fmt.Errorf("read the lock configuration: %w", err)
+		}
+	}
+	if !config.Enabled {
+		return s3err.GetAPIError(s3err.ErrMissingObjectLockConfigurationNoSpaces)
+	}
+	return nil
 }
 
 // DeleteObject holds the lock under which objects are published. The backend

@@ -14,6 +14,9 @@ import (
 // connection for the end of the body, and the backend puts what has come in the
 // object's place: a client that leaves half-way would cut the acknowledged object short.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	if err := s.admitLock(ctx, *in.Bucket, in.ObjectLockMode, in.ObjectLockLegalHoldStatus); err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
 	in.Body = whole(in.Body, in.ContentLength)
 	return s.Posix.PutObject(ctx, in)
 }

@@ -8,10 +8,48 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
+
+// TestRefusedLockLeavesNoObject: what is refused is not there.
+func TestRefusedLockLeavesNoObject(t *testing.T) {
+	t.Parallel()
+	r, _ := start(t, t.TempDir())
+	c := newClient(r)
+	put(t, c, "key", "old")
+	later := time.Now().Add(time.Hour)
+	for name, write := range map[string]func(key string) error{
+		"object": func(key string) error {
+			_, err := c.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: new(bucket), Key: &key, Body: strings.NewReader("new"), ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: &later,
+			})
+			return err
+		},
+		"held object": func(key string) error {
+			_, err := c.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: new(bucket), Key: &key, Body: strings.NewReader("new"), ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatusOn,
+			})
+			return err
+		},
+		"copy": func(key string) error {
+			_, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{
+				Bucket: new(bucket), Key: &key, CopySource: new(bucket + "/key"), ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: &later,
+			})
+			return err
+		},
+	} {
+		if err := write(name); err == nil {
+			t.Errorf("%s: it is not refused", name)
+		}
+		if _, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: new(bucket), Key: &name}); err == nil {
+			t.Errorf("%s: it is refused, and there", name)
+		}
+	}
+}
 
 // TestBodyCutByItsClientLeavesTheOldObjectAndNoPart: a connection that ends in the
 // middle of a body is not the end of the body.
