@@ -90,6 +90,9 @@ func (c *call) deleteObject() error {
 }
 
 func (c *call) copyObject() error {
+	if c.r.ContentLength != 0 {
+		return s3op.NewError(s3op.Invalid, "InvalidRequest", "The request included a body. Requests of this type must not include a non-empty body.")
+	}
 	source, err := c.source()
 	if err != nil {
 		return err
