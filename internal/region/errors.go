@@ -46,6 +46,8 @@ type Error struct {
 	// Bucket is the region's own, as the Document calls it.
 	Bucket string
 	Err    error
+	// namesOwner: the request was to be denied where the bucket is not that account's.
+	namesOwner bool
 }
 
 func (e *Error) Error() string {
@@ -119,6 +121,9 @@ func (r *Region) answered(op string, resp *http.Response) *Error {
 	e := &Error{
 		Region: r.name, Operation: op, Status: resp.StatusCode,
 		Code: body.Code, Message: body.Message, Header: resp.Header, Document: data, Bucket: r.bucket,
+	}
+	if q := resp.Request; q != nil {
+		e.namesOwner = len(q.Header["X-Amz-Expected-Bucket-Owner"]) > 0 || len(q.Header["X-Amz-Source-Expected-Bucket-Owner"]) > 0
 	}
 	e.Outcome = OutcomeOfAnswer(op, e.Status, e.Code)
 	return e
@@ -224,7 +229,7 @@ func isOurs(e *Error) bool {
 		return true
 	case "AccessDenied":
 		// The client is ours to authorise, and AWS names who asked, which is us, and the bucket there; what is locked is locked for everybody.
-		return !strings.Contains(strings.ToLower(e.Message), "object lock")
+		return !e.namesOwner && !strings.Contains(strings.ToLower(e.Message), "object lock")
 	}
 	return e.Status >= 300 && e.Status < 400 && e.Status != http.StatusNotModified
 }
