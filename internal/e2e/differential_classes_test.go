@@ -85,7 +85,9 @@ func differenceClasses() []differenceClass {
 		{
 			name: "owner", reason: "The owner in listings is the gateway: accounts of the regions are nothing that clients know.",
 			has: func(_ exchange, d difference) bool {
-				return strings.HasSuffix(d.what, "/Owner/ID") || strings.HasSuffix(d.what, "/Owner/DisplayName") || strings.HasSuffix(d.what, "/Grantee/ID")
+				return slices.ContainsFunc([]string{"/Owner/ID", "/Owner/DisplayName", "/Initiator/ID", "/Initiator/DisplayName", "/Grantee/ID"}, func(end string) bool {
+					return strings.HasSuffix(d.what, end)
+				})
 			},
 		},
 		{
@@ -143,7 +145,7 @@ func differenceClasses() []differenceClass {
 		{name: "reserved", reason: "Keys below .tandem/ are Tandem's own: nobody reads, writes or lists them. A page of versions may be shorter by them."},
 		{name: "not-guessed", reason: "What some S3 takes for another operation is refused, rather than done as one of them does it."},
 		{name: "conditions", reason: "Conditions on writes that some S3 judges otherwise, or ignores, are refused before anything is written."},
-		{name: "one-version", reason: "A write that names a version is not carried to the other regions yet."},
+		{name: "not-carried", reason: "What is not carried to the other regions yet is refused: writes that name a version, ACLs and locks of objects."},
 		{name: "keys", reason: "A key that the embedded server would take for another, or could not list, is refused."},
 		{name: "as-aws", reason: "The embedded server answers otherwise than AWS, which the gateway follows."},
 	}

@@ -205,8 +205,15 @@ func (c *call) readDeletes() (deleteRequest, error) {
 	if err != nil {
 		return deleteRequest{}, err
 	}
-	// No region sees the document, so its checksums are ours to verify.
-	if err := gateway.VerifyBody(c.request().Header, document.data); err != nil {
+	if len(document.data) == 0 {
+		return deleteRequest{}, s3op.NewError(s3op.Invalid, "MissingRequestBodyError", "Request Body is empty")
+	}
+	// No region sees the document, so its checksums are ours to verify. As in S3 it has one: a signature need not cover it.
+	h := c.request().Header
+	if len(h["Content-Md5"]) == 0 && len(s3op.ChecksumHeaders(h)) == 0 && c.r.Header.Get("X-Amz-Trailer") == "" {
+		return deleteRequest{}, s3op.NewError(s3op.Invalid, "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+	}
+	if err := gateway.VerifyBody(h, document.data); err != nil {
 		return deleteRequest{}, err
 	}
 	return parseDeletes(document.data)
