@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,9 +33,7 @@ func (w *world) doS3(method, path string, body []byte, header http.Header, paylo
 	if err != nil {
 		panic(err)
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("X-Amz-Content-Sha256", payload)
 	credentials := sigv4.Credentials{AccessKey: s3AccessKey, SecretKey: s3SecretKey}
 	if err := w.signer.Sign(req, credentials, "us-east-1", payload, time.Now()); err != nil {
@@ -59,9 +58,7 @@ func (c *client) putS3(key, body string, conditions http.Header) answer {
 	header := http.Header{
 		"X-Amz-Trailer": {"x-amz-checksum-crc32"}, "X-Amz-Decoded-Content-Length": {fmt.Sprint(len(body))}, "Content-Encoding": {"aws-chunked"},
 	}
-	for name, values := range conditions {
-		header[name] = values
-	}
+	maps.Copy(header, conditions)
 	sum := crc32.ChecksumIEEE([]byte(body))
 	checksum := base64.StdEncoding.EncodeToString([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
 	framed := fmt.Sprintf("%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n", len(body), body, checksum)
