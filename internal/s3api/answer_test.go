@@ -75,7 +75,7 @@ func TestHeadersOfARegionThatAreNotItsToSayAreLeftOut(t *testing.T) {
 	want := http.Header{
 		"X-Amz-Request-Id": {"id-of-ours"}, "X-Amz-Bucket-Region": {"eu-central-1"}, "x-amz-meta-side": {"A"}, "Etag": {`"e"`}, "X-Amz-Version-Id": {"v"},
 	}
-	if got := w.Header(); len(got) != len(want) || !slices.Equal(got["x-amz-meta-side"], want["x-amz-meta-side"]) {
+	if got := w.Header(); len(got) != len(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	for name := range want {
