@@ -170,9 +170,6 @@ func signedGet(t testing.TB) *http.Request {
 
 // TestVerifyingAndSigningCostFewAllocations is of both, as every request through a gateway needs them.
 func TestVerifyingAndSigningCostFewAllocations(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector allocates too")
-	}
 	const most = 5
 	v, s, r := newVerifier(t, region), new(sigv4.Signer), signedGet(t)
 	to, now := r.Clone(t.Context()), exampleTime()
@@ -188,7 +185,7 @@ func TestVerifyingAndSigningCostFewAllocations(t *testing.T) {
 	if failed != nil {
 		t.Fatal(failed)
 	}
-	if verifying+signing > most {
+	if verifying+signing > most && !raceDetector { // that allocates too
 		t.Errorf("verifying allocates %v times and signing %v, together more than %d", verifying, signing, most)
 	}
 }
