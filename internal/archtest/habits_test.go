@@ -12,17 +12,17 @@ import (
 var pure = map[string][]string{ // to the outside packages they may import
 	"internal/route": {"slices", "time"},
 	"internal/sigv4": {
-		"bufio", "bytes", "cmp", "crypto/sha1", "crypto/sha256", "crypto/subtle", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "hash/crc32",
+		"bufio", "bytes", "cmp", "crypto/sha256", "crypto/subtle", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "hash/crc32",
 		"hash/crc64", "io", "net/http", "net/url", "slices", "strconv", "strings", "sync", "time",
 	},
-	"internal/s3op":    {"encoding/xml", "errors", "fmt", "iter", "net/http", "net/netip", "net/url", "slices", "strings", "time", "unicode/utf8"},
+	"internal/s3op":    {"crypto/sha1", "crypto/sha256", "encoding/xml", "errors", "fmt", "hash", "hash/crc32", "hash/crc64", "iter", "net/http", "net/netip", "net/url", "slices", "strings", "time", "unicode/utf8"},
 	"internal/journal": {"cmp", "context", "errors", "fmt", "slices", "strconv", "strings", "time"},
 }
 
 // vocabulary is what a pure package may use of a package that can do more.
 var vocabulary = map[string]func(name string) bool{
 	"net/http": func(name string) bool {
-		return slices.Contains([]string{"Header", "Request", "ParseTime"}, name) || strings.HasPrefix(name, "Status")
+		return slices.Contains([]string{"CanonicalHeaderKey", "Header", "Request", "ParseTime"}, name) || strings.HasPrefix(name, "Status")
 	},
 	"net/url": func(name string) bool { return name == "PathUnescape" || name == "QueryUnescape" },
 	"time": func(name string) bool {

@@ -3,20 +3,18 @@ package doctor
 import (
 	"context"
 	"crypto/md5"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"hash/crc64"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gnew/tandem/internal/region"
+	"github.com/gnew/tandem/internal/s3op"
 )
 
 // minPartBytes is the least size of every part but the last.
@@ -138,17 +136,15 @@ func (s *session) checkAbort(ctx context.Context) {
 
 // checksums are those of a body, by the names of their headers.
 func checksums(body string) map[string]string {
-	md5Sum, sha256Sum := md5.Sum([]byte(body)), sha256.Sum256([]byte(body))
-	crc := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body)))
-	nvme := binary.BigEndian.AppendUint64(nil, crc64.Checksum([]byte(body), crc64.MakeTable(nvmePolynomial)))
-	encode := base64.StdEncoding.EncodeToString
-	return map[string]string{
-		"Content-Md5": encode(md5Sum[:]), "X-Amz-Checksum-Crc32": encode(crc), "X-Amz-Checksum-Crc64nvme": encode(nvme), "X-Amz-Checksum-Sha256": encode(sha256Sum[:]),
+	md5Sum := md5.Sum([]byte(body))
+	sums := map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(md5Sum[:])}
+	for _, name := range []string{"X-Amz-Checksum-Crc32", "X-Amz-Checksum-Crc64nvme", "X-Amz-Checksum-Sha256"} {
+		sum := s3op.NewChecksum(name)
+		_, _ = io.WriteString(sum, body) // a hash takes everything
+		sums[name] = base64.StdEncoding.EncodeToString(sum.Sum(nil))
 	}
+	return sums
 }
-
-// nvmePolynomial is that of CRC-64/NVME, its bits reversed.
-const nvmePolynomial = 0x9a6c9329ac4bc9b5
 
 // checkChecksums puts a body with each of its checksums, and with each of another's.
 func (s *session) checkChecksums(ctx context.Context) {

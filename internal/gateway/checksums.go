@@ -2,23 +2,17 @@ package gateway
 
 import (
 	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 	"hash"
-	"hash/crc32"
-	"hash/crc64"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gnew/tandem/internal/s3op"
 )
-
-// crc64NVMe is the reversed polynomial of CRC-64/NVME.
-// Source: NVM Express NVM Command Set Specification, "64b CRC".
-const crc64NVMe = 0x9a6c9329ac4bc9b5
 
 // checksums verifies a whole body against what the client said of it, where the
 // region sees only parts of it.
@@ -35,29 +29,22 @@ type checksum struct {
 // newChecksums refuses a checksum that cannot be one.
 func newChecksums(h http.Header) (*checksums, error) {
 	c := &checksums{}
-	for _, kind := range []struct {
-		header string
-		make   func() hash.Hash
-	}{
-		{"Content-Md5", md5.New},
-		{"X-Amz-Checksum-Crc32", func() hash.Hash { return crc32.NewIEEE() }},
-		{"X-Amz-Checksum-Crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
-		{"X-Amz-Checksum-Crc64nvme", func() hash.Hash { return crc64.New(crc64.MakeTable(crc64NVMe)) }},
-		{"X-Amz-Checksum-Sha1", sha1.New},
-		{"X-Amz-Checksum-Sha256", sha256.New},
-	} {
-		values := h[kind.header]
+	for _, header := range slices.Concat([]string{"Content-Md5"}, slices.Sorted(maps.Keys(s3op.ChecksumHeaders(h)))) {
+		values := h[header]
 		if len(values) == 0 {
 			continue
 		}
 		value := strings.Join(values, ", ") // two are none
-		sum := kind.make()
+		sum := s3op.NewChecksum(header)
+		if sum == nil {
+			sum = md5.New()
+		}
 		want, err := base64.StdEncoding.Strict().DecodeString(value)
 		if err != nil || len(want) != sum.Size() {
 			return nil, s3op.NewError(s3op.Invalid, "InvalidDigest",
-				fmt.Sprintf("%s is not the base64 of %d bytes", kind.header, sum.Size()))
+				fmt.Sprintf("%s is not the base64 of %d bytes", header, sum.Size()))
 		}
-		c.sums = append(c.sums, checksum{kind.header, value, want, sum})
+		c.sums = append(c.sums, checksum{header, value, want, sum})
 	}
 	return c, nil
 }

@@ -6,11 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -167,14 +165,11 @@ func (r *Region) PutWithTrailer(ctx context.Context, key, body string, damaged b
 	if damaged {
 		sum = ^sum
 	}
-	checksum := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
-	framed := fmt.Sprintf("%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n", len(body), body, checksum)
-	q := request{
-		op: "PutObject", method: http.MethodPut, key: key, body: strings.NewReader(framed), size: int64(len(framed)),
-		framing: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-		header: http.Header{
-			"Content-Encoding": {"aws-chunked"}, "X-Amz-Decoded-Content-Length": {strconv.Itoa(len(body))}, "X-Amz-Trailer": {"x-amz-checksum-crc32"},
-		},
+	q, err := frame(request{
+		op: "PutObject", method: http.MethodPut, key: key, body: strings.NewReader(body), size: int64(len(body)),
+	}, Trailer{"X-Amz-Checksum-Crc32", func() string { return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)) }})
+	if err != nil {
+		return "", err
 	}
 	resp, err := r.do(ctx, q)
 	if err != nil {

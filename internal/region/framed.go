@@ -3,6 +3,7 @@ package region
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -21,16 +22,6 @@ type Trailer struct {
 	Value func() string
 }
 
-// trailerSizes are the lengths of the checksums that can be sent behind a body, in base64.
-// Source: Amazon S3 User Guide, "Checking object integrity in Amazon S3".
-var trailerSizes = map[string]int{
-	"X-Amz-Checksum-Crc32":     8,
-	"X-Amz-Checksum-Crc32c":    8,
-	"X-Amz-Checksum-Crc64nvme": 12,
-	"X-Amz-Checksum-Sha1":      28,
-	"X-Amz-Checksum-Sha256":    44,
-}
-
 const (
 	framedPayload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 	chunkBytes    = 64 << 10
@@ -42,9 +33,11 @@ type framedBody struct {
 	body    io.Reader
 	left    int64
 	trailer Trailer
-	data    []byte
-	out     bytes.Buffer
-	ended   bool
+	// size is how long the trailer's value is.
+	size  int
+	data  []byte
+	out   bytes.Buffer
+	ended bool
 }
 
 // frame returns q with its body framed, for as many bytes as it has; q itself where there is no trailer.
@@ -52,18 +45,20 @@ func frame(q request, t Trailer) (request, error) {
 	if t.Name == "" {
 		return q, nil
 	}
-	name := http.CanonicalHeaderKey(t.Name)
-	size, ok := trailerSizes[name]
-	if !ok {
+	sum := s3op.NewChecksum(http.CanonicalHeaderKey(t.Name))
+	if sum == nil {
 		return q, fmt.Errorf("no checksum is called %s", t.Name)
 	}
-	q.header = q.header.Clone()
-	name = strings.ToLower(name) // some servers know no other form behind a body
+	size := base64.StdEncoding.EncodedLen(sum.Size())
+	if q.header = q.header.Clone(); q.header == nil {
+		q.header = make(http.Header)
+	}
+	name := strings.ToLower(t.Name) // some servers know no other form behind a body
 	q.header.Set("X-Amz-Trailer", name)
 	q.header.Set("Content-Encoding", strings.TrimPrefix(q.header.Get("Content-Encoding")+",aws-chunked", ","))
 	q.header.Set("X-Amz-Decoded-Content-Length", strconv.FormatInt(q.size, 10))
 	q.framing = framedPayload
-	q.body = &framedBody{body: q.body, left: q.size, trailer: Trailer{name, t.Value}}
+	q.body = &framedBody{body: q.body, left: q.size, trailer: Trailer{name, t.Value}, size: size}
 	chunks, rest := q.size/chunkBytes, q.size%chunkBytes
 	total := chunks * framedSize(chunkBytes)
 	if rest > 0 {
@@ -93,7 +88,7 @@ func (b *framedBody) Read(p []byte) (int, error) {
 func (b *framedBody) next() error {
 	if b.left == 0 {
 		value := b.trailer.Value()
-		if len(value) != trailerSizes[http.CanonicalHeaderKey(b.trailer.Name)] {
+		if len(value) != b.size {
 			return errors.New("the checksum behind the body is none")
 		}
 		b.ended = true
@@ -138,7 +133,8 @@ func (r *Region) takesTrailers(ctx context.Context) bool {
 	if err == nil {
 		takes, err = r.holds(ctx, trailerProbeKey, text)
 	}
-	if err == nil || OutcomeOf(err) == Rejected {
+	// What refuses it for a reason of the moment has said nothing of it.
+	if e, ok := errors.AsType[*Error](err); err == nil || ok && (e.Status == http.StatusNotImplemented || e.Status == http.StatusBadRequest) {
 		r.conditions.trailers.Store(&takes)
 	}
 	return takes

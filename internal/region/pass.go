@@ -23,8 +23,8 @@ type Passed struct {
 	// Body is nil where there is none; Size is then 0.
 	Body io.Reader
 	Size int64
-	// Payload stands for the body's SHA-256, in hex, where the client has signed one. A body that is a *bytes.Reader has its
-	// own in any case.
+	// Payload is the body's SHA-256, in hex, where the client has signed one: the region verifies it. Default: that of a body that
+	// is a *bytes.Reader, and none of any other.
 	Payload string
 	// Trailer is sent behind the body, to a region that takes checksums there; the zero Trailer is none.
 	Trailer Trailer

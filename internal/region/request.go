@@ -42,7 +42,7 @@ type request struct {
 	header   http.Header
 	body     io.Reader
 	size     int64
-	framing  string        // what stands for the body's hash where that is framed in chunks
+	framing  string        // what stands for the body's hash where that is framed in chunks, or was signed by a client
 	timeout  time.Duration // 0: the region's own
 }
 
@@ -132,10 +132,12 @@ func (r *Region) build(ctx context.Context, q request, w *watchdog) (*http.Reque
 	case nil:
 		hash = emptySHA256
 	case *bytes.Reader:
-		sum := sha256.New()
-		whole := *b                    // whatever of it is read, b stays as it was given
-		_, _ = new(whole).WriteTo(sum) // neither side fails
-		hash = hex.EncodeToString(sum.Sum(nil))
+		whole := *b // whatever of it is read, b stays as it was given
+		if q.framing == "" {
+			sum := sha256.New()
+			_, _ = new(whole).WriteTo(sum) // neither side fails
+			hash = hex.EncodeToString(sum.Sum(nil))
+		}
 		req.GetBody = func() (io.ReadCloser, error) {
 			return io.NopCloser(&watchedBody{body: new(whole), watch: w, sent: sent}), nil
 		}

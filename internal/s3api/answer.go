@@ -92,7 +92,7 @@ func (c *call) renamed(document []byte, bucket string) []byte {
 		return document
 	}
 	for _, element := range []string{"Bucket", "Name", "BucketName"} {
-		document = bytes.ReplaceAll(document, element1(element, bucket), element1(element, c.name))
+		document = bytes.ReplaceAll(document, textElement(element, bucket), textElement(element, c.name))
 	}
 	for _, before := range []string{"<Resource>/", "<Resource>"} {
 		document = bytes.ReplaceAll(document, []byte(before+bucket+"/"), []byte(before+c.name+"/"))
@@ -101,7 +101,9 @@ func (c *call) renamed(document []byte, bucket string) []byte {
 	return document
 }
 
-func element1(name, value string) []byte { return []byte("<" + name + ">" + value + "</" + name + ">") }
+func textElement(name, value string) []byte {
+	return []byte("<" + name + ">" + value + "</" + name + ">")
+}
 
 // replaced puts content into every element of that name, which has no other of its name inside.
 func replaced(document []byte, name string, content []byte) []byte {
@@ -128,7 +130,7 @@ func escapedXML(s string) []byte {
 // withoutAccounts puts everybody's owner in the place of the region's accounts, which are nothing that clients know: with some
 // servers an owner's name is the access key.
 func withoutAccounts(document []byte) []byte {
-	content := slices.Concat(element1("ID", gatewayOwner.ID), element1("DisplayName", gatewayOwner.DisplayName))
+	content := slices.Concat(textElement("ID", gatewayOwner.ID), textElement("DisplayName", gatewayOwner.DisplayName))
 	return replaced(replaced(document, "Owner", content), "Initiator", content)
 }
 
@@ -240,6 +242,9 @@ var ofPresigned = map[string]bool{"X-Amz-Algorithm": true, "X-Amz-Credential": t
 // request is what a region is given of the request, but for its body. What SDKs that presign put into the query is the header
 // that it stands for, a checksum say: left out, it would not be verified.
 func (c *call) request() gateway.Request {
+	if c.passed != nil {
+		return *c.passed
+	}
 	query, header := c.r.URL.Query(), c.requestHeader()
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		of := http.CanonicalHeaderKey(name)
@@ -252,5 +257,6 @@ func (c *call) request() gateway.Request {
 		delete(query, name)
 	}
 	delete(query, "x-id") // what an SDK calls the operation
-	return gateway.Request{Operation: c.op.Operation, Method: c.r.Method, Key: c.key, Query: query, Header: header}
+	c.passed = &gateway.Request{Operation: c.op.Operation, Method: c.r.Method, Key: c.key, Query: query, Header: header}
+	return *c.passed
 }

@@ -91,6 +91,8 @@ type call struct {
 	signed sigv4.Signed
 	caller Key
 	id     string
+	// passed is what request has made, nil before.
+	passed *gateway.Request
 }
 
 // ServeHTTP answers one request.
@@ -116,8 +118,7 @@ func (c *call) serve() error {
 	}
 	c.bucket, _ = c.API.bucket(c.name)
 	c.op, err = s3op.Classify(c.r.Method, c.name, c.key, c.r.URL.RawQuery, c.r.Header)
-	switch {
-	case err == nil && c.op.Class == s3op.Preflight:
+	if err == nil && c.op.Class == s3op.Preflight {
 		return c.preflight()
 	}
 	if verifyErr := c.verify(); verifyErr != nil {
@@ -203,7 +204,6 @@ func (c *call) verify() error {
 const (
 	opListBuckets             s3op.Operation = "ListBuckets"
 	opCreateBucket            s3op.Operation = "CreateBucket"
-	opHeadBucket              s3op.Operation = "HeadBucket"
 	opGetBucketLocation       s3op.Operation = "GetBucketLocation"
 	opListObjects             s3op.Operation = "ListObjects"
 	opListObjectsV2           s3op.Operation = "ListObjectsV2"

@@ -1,17 +1,12 @@
 package sigv4
 
 import (
-	"crypto/sha1"
-	"crypto/sha256"
 	"hash"
-	"hash/crc32"
-	"hash/crc64"
+	"net/http"
 	"strings"
-)
 
-// crc64NVMe is the reversed polynomial of CRC-64/NVME.
-// Source: NVM Express NVM Command Set Specification, "64b CRC".
-const crc64NVMe = 0x9a6c9329ac4bc9b5
+	"github.com/gnew/tandem/internal/s3op"
+)
 
 // checksum is a header of a trailer, and what it is verified against.
 type checksum struct {
@@ -36,17 +31,9 @@ func newChecksums(values []string) ([]*checksum, error) {
 }
 
 func newChecksum(name string) *checksum {
-	switch name {
-	case "x-amz-checksum-crc32":
-		return &checksum{name: name, algorithm: "CRC32", hash: crc32.NewIEEE()}
-	case "x-amz-checksum-crc32c":
-		return &checksum{name: name, algorithm: "CRC32C", hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	case "x-amz-checksum-crc64nvme":
-		return &checksum{name: name, algorithm: "CRC64NVME", hash: crc64.New(crc64.MakeTable(crc64NVMe))}
-	case "x-amz-checksum-sha1":
-		return &checksum{name: name, algorithm: "SHA1", hash: sha1.New()}
-	case "x-amz-checksum-sha256":
-		return &checksum{name: name, algorithm: "SHA256", hash: sha256.New()}
+	sum := s3op.NewChecksum(http.CanonicalHeaderKey(name))
+	if sum == nil {
+		return nil
 	}
-	return nil
+	return &checksum{name: name, algorithm: strings.ToUpper(strings.TrimPrefix(name, "x-amz-checksum-")), hash: sum}
 }
